@@ -4,6 +4,7 @@
 //! and keeps everything in `store`. Time comes from a [`clock::Clock`]. Start with [`Control`].
 
 pub mod clock;
+pub mod connections;
 pub mod error;
 pub mod runner;
 
