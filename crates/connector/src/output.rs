@@ -1,0 +1,158 @@
+//! The flow from a source to the engine: messages in order, bounded in bytes.
+
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use protocol::StateMessage;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+use crate::{Error, Result};
+
+/// A stream by its place in the catalog that the source was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StreamIndex(pub usize);
+
+/// Rows of one stream. Columns are named as the properties of the stream's schema; a property without a column is NULL.
+#[derive(Debug)]
+pub struct Batch {
+    pub stream: StreamIndex,
+    pub rows: RecordBatch,
+    /// Values that were changed on the way, sparse, ordered by row.
+    pub changes: Vec<Change>,
+    /// Epoch milliseconds; becomes `_airbyte_extracted_at`.
+    pub emitted_at: i64,
+    /// Held until the rows are encoded and sent: dropping the batch gives its bytes back to the flow.
+    reservation: Option<Arc<OwnedSemaphorePermit>>,
+}
+
+/// An entry of `_airbyte_meta.changes`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Row within the batch.
+    pub row: usize,
+    pub field: Arc<str>,
+    /// `NULLED` or `TRUNCATED`.
+    pub change: &'static str,
+    /// As in `SOURCE_SERIALIZATION_ERROR`.
+    pub reason: &'static str,
+}
+
+impl Batch {
+    pub fn new(stream: StreamIndex, rows: RecordBatch, emitted_at: i64) -> Self {
+        Self { stream, rows, changes: Vec::new(), emitted_at, reservation: None }
+    }
+
+    pub fn with_changes(mut self, changes: Vec<Change>) -> Self {
+        self.changes = changes;
+        self
+    }
+
+    /// Other rows (a projection, a mapping) in the place of these, under the same reservation.
+    pub fn with_rows(mut self, rows: RecordBatch) -> Self {
+        self.rows = rows;
+        self
+    }
+
+    /// Bytes of memory that the rows hold.
+    pub fn bytes(&self) -> usize {
+        self.rows.get_array_memory_size()
+    }
+
+    /// The same rows from `from` on, `rows` of them, without a copy.
+    pub fn slice(&self, from: usize, rows: usize) -> Self {
+        let changes = self
+            .changes
+            .iter()
+            .filter(|change| (from..from + rows).contains(&change.row))
+            .map(|change| Change { row: change.row - from, ..change.clone() })
+            .collect();
+        Self {
+            stream: self.stream,
+            rows: self.rows.slice(from, rows),
+            changes,
+            emitted_at: self.emitted_at,
+            reservation: self.reservation.clone(),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub enum SourceMessage {
+    Batch(Batch),
+    /// A mark: everything of its stream (of all streams, for a global or legacy state) that came before is covered.
+    State(StateMessage),
+    Status { stream: StreamIndex, status: StreamStatus },
+    Log { level: tracing::Level, message: String },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamStatus {
+    Started,
+    /// The stream was read to its end. `read`: rows as the source's wire counted them in this attempt, independent of
+    /// the batches (Invariant 2).
+    Complete { read: i64 },
+}
+
+/// The sending half. Cloneable, so that streams can be read side by side.
+#[derive(Clone, Debug)]
+pub struct Output {
+    sender: mpsc::Sender<SourceMessage>,
+    budget: Arc<Semaphore>,
+    capacity: usize,
+}
+
+/// The receiving half.
+#[derive(Debug)]
+pub struct Input {
+    receiver: mpsc::Receiver<SourceMessage>,
+}
+
+/// Messages without rows are small; this many may wait.
+const MESSAGES: usize = 1024;
+/// The budget is counted in units, because a semaphore counts in 32 bits.
+const UNIT: usize = 1024;
+
+/// A flow that holds at most `capacity` bytes of rows. A batch larger than that is admitted alone.
+pub fn channel(capacity: usize) -> (Output, Input) {
+    let (sender, receiver) = mpsc::channel(MESSAGES);
+    let capacity = (capacity / UNIT).max(1);
+    (Output { sender, budget: Arc::new(Semaphore::new(capacity)), capacity }, Input { receiver })
+}
+
+impl Output {
+    /// Waits for room. `Err` of kind `Cancelled` means that nobody reads any more: stop.
+    pub async fn batch(&self, mut batch: Batch) -> Result<()> {
+        let units = batch.bytes().div_ceil(UNIT).clamp(1, self.capacity);
+        let permits = u32::try_from(units).unwrap_or(u32::MAX);
+        let permit = tokio::select! {
+            permit = self.budget.clone().acquire_many_owned(permits) => permit.map_err(|_| Error::cancelled())?,
+            // A reader that is gone frees nothing any more.
+            () = self.sender.closed() => return Err(Error::cancelled()),
+        };
+        batch.reservation = Some(Arc::new(permit));
+        self.send(SourceMessage::Batch(batch)).await
+    }
+
+    pub async fn state(&self, state: StateMessage) -> Result<()> {
+        self.send(SourceMessage::State(state)).await
+    }
+
+    pub async fn status(&self, stream: StreamIndex, status: StreamStatus) -> Result<()> {
+        self.send(SourceMessage::Status { stream, status }).await
+    }
+
+    pub async fn log(&self, level: tracing::Level, message: impl Into<String>) -> Result<()> {
+        self.send(SourceMessage::Log { level, message: message.into() }).await
+    }
+
+    async fn send(&self, message: SourceMessage) -> Result<()> {
+        self.sender.send(message).await.map_err(|_| Error::cancelled())
+    }
+}
+
+impl Input {
+    /// The next message; `None` when every [`Output`] is gone.
+    pub async fn next(&mut self) -> Option<SourceMessage> {
+        self.receiver.recv().await
+    }
+}
