@@ -3,9 +3,12 @@
 //! The control plane decides and remembers; it never sees a row. It asks for work through one port, [`runner::Runner`],
 //! and keeps everything in `store`. Time comes from a [`clock::Clock`]. Start with [`Control`].
 
+pub mod catalog;
 pub mod clock;
 pub mod connections;
 pub mod error;
+pub mod jobs;
 pub mod runner;
+pub mod schedule;
 
 pub use error::{Error, ErrorKind, Result, Violation};
