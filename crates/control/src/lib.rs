@@ -10,5 +10,7 @@ pub mod error;
 pub mod jobs;
 pub mod runner;
 pub mod schedule;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 pub use error::{Error, ErrorKind, Result, Violation};
