@@ -13,6 +13,6 @@ pub mod state;
 
 pub use catalog::{Catalog, ConfiguredCatalog, ConfiguredStream, DestinationSyncMode, Stream, StreamDescriptor, SyncMode};
 pub use json::Json;
-//pub use message::Message;
+pub use message::Message;
 pub use schema::ColumnType;
 pub use state::{State, StateMessage, StreamState};
