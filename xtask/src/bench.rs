@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
-use crate::server::{Server, pause};
+use xtask::server::{Server, pause};
 
 pub fn run(leat: &Path, rows: u64) -> Result<()> {
     let folder = std::env::temp_dir().join(format!("leat-bench-{}", std::process::id()));

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use rusqlite::{Connection as Database, OpenFlags};
 use serde_json::{Value, json};
 
-use crate::server::{Server, pause};
+use xtask::server::{Server, pause};
 
 const FOLDER: &str = "demo-data";
 const BIG: u64 = 1_500_000;

@@ -2,8 +2,6 @@
 
 mod bench;
 mod demo;
-mod http;
-mod server;
 mod tidy;
 
 use std::path::PathBuf;

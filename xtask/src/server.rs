@@ -1,4 +1,4 @@
-//! A `leat serve` of a chore: an empty folder, a free port, and the end of it when the chore ends.
+//! A `leat serve` of a chore or a test: a folder, a free port, and the end of it when the chore ends.
 
 use std::{
     fs::{self, File},
@@ -14,62 +14,122 @@ use serde_json::{Value, json};
 
 use crate::http;
 
-pub struct Server {
-    child: Child,
+/// How a server is started.
+#[derive(Clone, Debug)]
+pub struct Launch {
     leat: PathBuf,
-    pub address: String,
     pub data: PathBuf,
-    /// From the start of the process to the first healthy answer.
-    pub healthy_after: Duration,
+    address: String,
+    arguments: Vec<String>,
+    variables: Vec<(String, String)>,
 }
 
-impl Server {
-    pub fn start(leat: &Path, data: &Path) -> Result<Self> {
+impl Launch {
+    /// On a free port of this machine.
+    pub fn new(leat: &Path, data: &Path) -> Result<Self> {
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        Self::start_at(leat, data, format!("127.0.0.1:{port}"))
+        Ok(Self {
+            leat: leat.to_owned(),
+            data: data.to_owned(),
+            address: format!("127.0.0.1:{port}"),
+            arguments: Vec::new(),
+            variables: Vec::new(),
+        })
     }
 
-    /// Starts again after [`Server::kill`], on the same folder and port.
-    pub fn again(self) -> Result<Self> {
-        let (leat, data, address) = (self.leat.clone(), self.data.clone(), self.address.clone());
-        drop(self);
-        Self::start_at(&leat, &data, address)
+    pub fn argument(mut self, argument: &str) -> Self {
+        self.arguments.push(argument.to_owned());
+        self
     }
 
-    fn start_at(leat: &Path, data: &Path, address: String) -> Result<Self> {
-        fs::create_dir_all(data)?;
-        let log = File::options().create(true).append(true).open(data.join("server.log"))?;
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Returns when the server is healthy.
+    pub fn start(self) -> Result<Server> {
+        fs::create_dir_all(&self.data)?;
+        let log = File::options().create(true).append(true).open(self.data.join("server.log"))?;
         let began = Instant::now();
-        let child = Command::new(leat)
-            .args(["serve", "--listen", &address, "--data-dir"])
-            .arg(data)
+        let child = Command::new(&self.leat)
+            .args(["serve", "--listen", &self.address, "--data-dir"])
+            .arg(&self.data)
+            .args(&self.arguments)
+            .envs(self.variables.iter().cloned())
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()
-            .with_context(|| format!("{} does not start", leat.display()))?;
-        let mut server = Self {
-            child,
-            leat: leat.to_owned(),
-            address,
-            data: data.to_owned(),
-            healthy_after: Duration::ZERO,
-        };
+            .with_context(|| format!("{} does not start", self.leat.display()))?;
+        let mut server = Server { child, address: self.address.clone(), launch: self, healthy_after: Duration::ZERO };
         while began.elapsed() < Duration::from_secs(20) {
             if http::request(&server.address, "GET", "/api/v1/health", None).is_ok_and(|(status, _)| status == 200) {
                 server.healthy_after = began.elapsed();
                 return Ok(server);
             }
             if let Some(status) = server.child.try_wait()? {
-                bail!("the server ended with {status}; its log is {}", server.data.join("server.log").display());
+                bail!("the server ended with {status}:\n{}", server.log());
             }
             pause(Duration::from_millis(2));
         }
-        bail!("the server was not healthy within 20 s")
+        bail!("the server was not healthy within 20 s:\n{}", server.log())
+    }
+}
+
+/// A running server; it dies with this value.
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+    launch: Launch,
+    pub address: String,
+    /// From the start of the process to the first healthy answer.
+    pub healthy_after: Duration,
+}
+
+impl Server {
+    pub fn start(leat: &Path, data: &Path) -> Result<Self> {
+        Launch::new(leat, data)?.start()
+    }
+
+    /// Starts again on the same folder and port, without the variables of before.
+    pub fn again(self) -> Result<Self> {
+        let launch = Launch { variables: Vec::new(), ..self.launch.clone() };
+        drop(self);
+        launch.start()
+    }
+
+    pub fn process(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.launch.data.join("server.log")).unwrap_or_default()
+    }
+
+    pub fn data(&self) -> &Path {
+        &self.launch.data
+    }
+
+    /// Waits until the process has ended by itself.
+    pub fn ended(&mut self, within: Duration) -> Result<()> {
+        let began = Instant::now();
+        while self.child.try_wait()?.is_none() {
+            if began.elapsed() > within {
+                bail!("the server still runs after {} s:\n{}", within.as_secs(), self.log());
+            }
+            pause(Duration::from_millis(5));
+        }
+        Ok(())
     }
 
     pub fn post(&self, operation: &str, body: &Value) -> Result<Value> {
         http::post(&self.address, operation, body)
+    }
+
+    /// A request whose answer may be an error.
+    pub fn request(&self, operation: &str, body: &Value) -> Result<(u16, Value)> {
+        http::request(&self.address, "POST", &format!("/api/v1/{operation}"), Some(body))
     }
 
     /// Ends the process at once, as a crash would.
