@@ -109,3 +109,23 @@ impl std::error::Error for Error {
         self.source.as_deref().map(|source| source as _)
     }
 }
+
+impl From<store::Error> for Error {
+    /// What the store refuses is our fault, unless something changed between our look and our write.
+    fn from(error: store::Error) -> Self {
+        let error_of = |kind, code, message: &str| Self::new(kind, code, message);
+        let mapped = match error.kind {
+            store::ErrorKind::Unavailable => {
+                error_of(ErrorKind::Unavailable, "store_unavailable", "The store did not answer in time.").with_hint("Try again.")
+            }
+            store::ErrorKind::Conflict | store::ErrorKind::NotFound | store::ErrorKind::Fenced => {
+                error_of(ErrorKind::Conflict, "changed_meanwhile", "Something changed while the request was being answered.")
+                    .with_hint("Try again.")
+            }
+            store::ErrorKind::Refused | store::ErrorKind::Corrupt | store::ErrorKind::Internal => {
+                error_of(ErrorKind::Internal, "internal", "The store could not do what was asked.")
+            }
+        };
+        mapped.with_source(error)
+    }
+}

@@ -3,14 +3,23 @@
 //! The control plane decides and remembers; it never sees a row. It asks for work through one port, [`runner::Runner`],
 //! and keeps everything in `store`. Time comes from a [`clock::Clock`]. Start with [`Control`].
 
+pub mod actors;
 pub mod catalog;
 pub mod clock;
+pub mod configuration;
 pub mod connections;
+mod control;
+pub mod definitions;
+pub mod discovery;
 pub mod error;
 pub mod jobs;
 pub mod runner;
 pub mod schedule;
+pub mod schema_change;
+pub mod secrets;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod workspaces;
 
+pub use control::{Control, Settings};
 pub use error::{Error, ErrorKind, Result, Violation};

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use protocol::{Catalog, ConfiguredCatalog, StreamDescriptor, checkpoint::{Claim, Counts}};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+pub use store::ActorKind;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -21,13 +22,6 @@ pub trait Runner: Send + Sync + 'static {
     /// Runs one attempt to its end. Returns only after nothing of it is left running. Ledger entries are written by the
     /// implementor, under the claim.
     async fn run(&self, input: AttemptInput, cancel: CancellationToken, events: EventSink) -> AttemptOutcome;
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ActorKind {
-    Source,
-    Destination,
 }
 
 /// A connector built into the binary, under the well-known identity of what it replaces.
@@ -188,6 +182,16 @@ pub struct Failure {
     pub retryable: bool,
     /// Epoch milliseconds.
     pub timestamp: i64,
+}
+
+impl Failure {
+    /// With `redact` applied to every text: what a connector says may hold a secret (Invariant 6).
+    pub fn redacted(mut self, redact: impl Fn(&str) -> String) -> Self {
+        self.external_message = redact(&self.external_message);
+        self.internal_message = self.internal_message.as_deref().map(&redact);
+        self.stacktrace = self.stacktrace.as_deref().map(&redact);
+        self
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

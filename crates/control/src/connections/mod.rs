@@ -4,6 +4,9 @@
 //! everything before it writes anything, and writes in one transaction: a refused request leaves no trace.
 
 pub mod model;
+pub mod resources;
+pub mod search;
+pub mod timing;
 
 pub use model::{
     Connection, ConnectionStatus, Geography, NamespaceDefinition, NonBreakingChanges, ResourceRequirements, Schedule,
