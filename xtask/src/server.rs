@@ -92,9 +92,18 @@ impl Server {
         Launch::new(leat, data)?.start()
     }
 
-    /// Starts again on the same folder and port, without the variables of before.
+    /// Starts again on the same folder and port.
     pub fn again(self) -> Result<Self> {
-        let launch = Launch { variables: Vec::new(), ..self.launch.clone() };
+        self.again_with(&[])
+    }
+
+    /// Starts again on the same folder and port, with these variables in the place of those of before. A server that
+    /// still runs is killed first.
+    pub fn again_with(self, variables: &[(&str, &str)]) -> Result<Self> {
+        let mut launch = Launch { variables: Vec::new(), ..self.launch.clone() };
+        for (name, value) in variables {
+            launch = launch.variable(name, value);
+        }
         drop(self);
         launch.start()
     }
