@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow_array::RecordBatch;
+use arrow_array::{Array, ArrayRef, RecordBatch};
 use protocol::StateMessage;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
@@ -53,9 +53,10 @@ impl Batch {
         self
     }
 
-    /// Bytes of memory that the rows hold.
+    /// Bytes of memory that these rows take, not those of a larger batch that they may be a slice of.
     pub fn bytes(&self) -> usize {
-        self.rows.get_array_memory_size()
+        let size = |column: &ArrayRef| column.to_data().get_slice_memory_size();
+        self.rows.columns().iter().map(|column| size(column).unwrap_or_else(|_| column.get_array_memory_size())).sum()
     }
 
     /// The same rows from `from` on, `rows` of them, without a copy.

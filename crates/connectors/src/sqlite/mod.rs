@@ -1,0 +1,2 @@
+//! placeholder
+pub const DOCUMENTATION: &str = "https://docs.airbyte.com/integrations/destinations/sqlite";
