@@ -5,18 +5,20 @@ use std::{sync::Arc, time::Duration};
 
 use store::{Priority, Store, Tx};
 
-use crate::{Result, clock::SharedClock, runner::Runner};
+use crate::{Result, clock::SharedClock, dispatch::Dispatch, executor::Limits, runner::Runner};
 
 /// What can be set about the control plane.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// A check or a discover that takes longer has failed; clients give up after 60 s.
     pub connector_timeout: Duration,
+    /// How many jobs may run at once.
+    pub limits: Limits,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { connector_timeout: Duration::from_secs(50) }
+        Self { connector_timeout: Duration::from_secs(50), limits: Limits::default() }
     }
 }
 
@@ -31,12 +33,13 @@ pub(crate) struct Inner {
     pub(crate) runner: Arc<dyn Runner>,
     pub(crate) clock: SharedClock,
     pub(crate) settings: Settings,
+    pub(crate) dispatch: Dispatch,
 }
 
 impl Control {
     /// Makes the first workspace if there is none, and brings the definitions of native connectors up to date.
     pub async fn open(store: Store, runner: Arc<dyn Runner>, clock: SharedClock, settings: Settings) -> Result<Self> {
-        let control = Self { inner: Arc::new(Inner { store, runner, clock, settings }) };
+        let control = Self { inner: Arc::new(Inner { store, runner, clock, settings, dispatch: Dispatch::default() }) };
         control.seed_workspace().await?;
         control.register_native_definitions().await?;
         Ok(control)

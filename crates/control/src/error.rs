@@ -122,6 +122,7 @@ impl From<store::Error> for Error {
                 error_of(ErrorKind::Conflict, "changed_meanwhile", "Something changed while the request was being answered.")
                     .with_hint("Try again.")
             }
+            store::ErrorKind::Invalid => error_of(ErrorKind::Invalid, "invalid_input", "A text holds the character U+0000."),
             store::ErrorKind::Refused | store::ErrorKind::Corrupt | store::ErrorKind::Internal => {
                 error_of(ErrorKind::Internal, "internal", "The store could not do what was asked.")
             }

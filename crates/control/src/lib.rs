@@ -11,12 +11,17 @@ pub mod connections;
 mod control;
 pub mod definitions;
 pub mod discovery;
+mod dispatch;
 pub mod error;
+pub mod executor;
 pub mod jobs;
+pub mod operations;
 pub mod runner;
 pub mod schedule;
+mod scheduler;
 pub mod schema_change;
 pub mod secrets;
+pub mod state;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod workspaces;
