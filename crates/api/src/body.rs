@@ -132,7 +132,7 @@ fn explain(path: String, error: &serde_json::Error) -> Error {
         return Error::invalid(join(&path, field), "is given twice");
     }
     if let Some((word, allowed)) = text.strip_prefix("unknown variant `").and_then(|rest| rest.split_once("`, expected ")) {
-        let allowed = allowed.strip_prefix("one of ").unwrap_or(allowed).replace('`', "");
+        let allowed = allowed.strip_prefix("one of ").unwrap_or(allowed).replace("` or `", "`, `").replace('`', "");
         let shown: String = word.chars().take(100).collect();
         return Error::invalid(path, format!("`{shown}` is not one of: {allowed}")).with_value(shown);
     }

@@ -7,10 +7,16 @@
 
 pub mod body;
 pub mod catalog;
+mod definitions;
+mod destinations;
 pub mod error;
 mod health;
+mod ids;
 mod openapi;
 mod routes;
+mod sources;
+mod synchronous;
+mod workspaces;
 
 use std::any::Any;
 
@@ -39,7 +45,12 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Everything under `/api/v1`. One line per slice.
 pub fn routes() -> Routes {
-    Routes::new().merge(health::routes())
+    Routes::new()
+        .merge(health::routes())
+        .merge(workspaces::routes())
+        .merge(definitions::routes())
+        .merge(sources::routes())
+        .merge(destinations::routes())
 }
 
 pub fn router(control: Control) -> Router {
