@@ -31,11 +31,17 @@ pub struct Ground {
     pub source: String,
     pub destination: String,
     folder: TempDir,
-    /// Kept for as long as the ground is.
-    _database: Option<store::testing::Database>,
+    /// Of the store, where that is Postgres.
+    pub database_url: Option<String>,
 }
 
-/// What one attempt, or job, did.
+/// A database of its own on the PostgreSQL server of this test run.
+fn postgres() -> String {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(store::testing::postgres_url())
+}
+
+/// What a job did.
 #[derive(Debug)]
 pub struct Job {
     pub id: i64,
@@ -55,9 +61,9 @@ impl Ground {
     pub fn on(store: StoreKind, count: u64) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut launch = Launch::new(leat(), folder.path()).unwrap();
-        let database = (store == StoreKind::Postgres).then(store::testing::Database::start);
-        if let Some(database) = &database {
-            launch = launch.argument("--database-url").argument(database.url());
+        let database_url = (store == StoreKind::Postgres).then(postgres);
+        if let Some(url) = &database_url {
+            launch = launch.argument("--database-url").argument(url);
         }
         let server = launch.start().unwrap();
         let workspaces = server.post("workspaces/list", &json!({})).unwrap();
@@ -86,7 +92,7 @@ impl Ground {
             source: source["sourceId"].as_str().unwrap().to_owned(),
             destination: destination["destinationId"].as_str().unwrap().to_owned(),
             folder,
-            _database: database,
+            database_url,
         }
     }
 
