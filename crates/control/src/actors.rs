@@ -9,21 +9,22 @@ use std::collections::HashMap;
 use protocol::Json;
 use serde_json::Value;
 use store::{ActorFilter, ActorKind, ConnectionFilter, Tx};
+use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use crate::{
     Control, Error, ErrorKind, Result, Violation,
     configuration::validate,
-    connections::search::{ActorSearch, Candidate},
+    connections::{
+        deprecate,
+        search::{ActorSearch, Candidate},
+    },
     definitions::{self, Definition},
     discovery::Unsaved,
     runner::{ActorInput, ConnectorRef},
     secrets::{self, Redactor, property_path},
     workspaces,
 };
-
-/// A connection that appears while its actor is being deleted is deleted too, so often.
-const DELETE_ROUNDS: usize = 5;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Actor {
@@ -178,6 +179,15 @@ pub(crate) async fn bury(tx: &mut Tx, mut row: store::Actor, now_ms: i64) -> Res
     Ok(())
 }
 
+/// Takes every connection that `filter` finds out of use; answers which.
+pub(crate) async fn deprecate_all(tx: &mut Tx, filter: &ConnectionFilter, now_ms: i64) -> Result<Vec<Uuid>> {
+    let ids: Vec<Uuid> = tx.connections(filter).await?.into_iter().map(|connection| connection.id).collect();
+    for id in &ids {
+        deprecate(tx, *id, now_ms).await?;
+    }
+    Ok(ids)
+}
+
 async fn delete_secrets(tx: &mut Tx, ids: &[String]) -> Result<()> {
     for id in ids.iter().filter_map(|id| Uuid::parse_str(id).ok()) {
         tx.delete_secret(id).await?;
@@ -272,43 +282,39 @@ impl Control {
         shown(&row, &definition)
     }
 
-    /// Deletes the connections of the actor, then the actor. Repeating it is fine.
+    /// Deletes the actor and its connections; what runs for them is cancelled, for which this waits at most 10 s.
+    /// Repeating it is fine.
     pub async fn delete_actor(&self, kind: ActorKind, id: Uuid) -> Result<()> {
-        row(&mut self.read().await?, kind, id).await?;
         let filter = match kind {
             ActorKind::Source => ConnectionFilter { source_id: Some(id), ..Default::default() },
             ActorKind::Destination => ConnectionFilter { destination_id: Some(id), ..Default::default() },
         };
-        let mut tx = self.without_connections(&filter).await?;
-        let row = row(&mut tx, kind, id).await?;
-        if !row.tombstone {
-            bury(&mut tx, row, self.now_ms()).await?;
-        }
-        Ok(tx.commit().await?)
-    }
-
-    /// Deletes every connection that `filter` finds, and answers a transaction in which there is none.
-    pub(crate) async fn without_connections(&self, filter: &ConnectionFilter) -> Result<Tx> {
-        for _ in 0..DELETE_ROUNDS {
-            for connection in self.read().await?.connections(filter).await? {
-                self.retire_connection(connection.id).await?;
-            }
-            let mut tx = self.write().await?;
-            if tx.connections(filter).await?.is_empty() {
-                return Ok(tx);
-            }
-        }
-        Err(Error::conflict("changed_meanwhile", "Connections are being created while they are being deleted.").with_hint("Try again."))
-    }
-
-    async fn retire_connection(&self, id: Uuid) -> Result<()> {
         let mut tx = self.write().await?;
-        let Some(mut row) = tx.connection(id).await? else { return Ok(()) };
-        row.status = store::ConnectionStatus::Deprecated;
-        row.next_run_at_ms = None;
-        row.updated_ms = self.now_ms();
-        tx.update_connection(&row).await?;
-        Ok(tx.commit().await?)
+        let row = row(&mut tx, kind, id).await?;
+        let now = self.now_ms();
+        let deprecated = deprecate_all(&mut tx, &filter, now).await?;
+        if !row.tombstone {
+            bury(&mut tx, row, now).await?;
+        }
+        tx.commit().await?;
+        self.end_all(&deprecated).await
+    }
+
+    /// After the commit that took these connections out of use.
+    pub(crate) async fn end_all(&self, connections: &[Uuid]) -> Result<()> {
+        // As tasks, so that they wait at the same time and go on when the client goes away.
+        let mut ends = JoinSet::new();
+        for id in connections.iter().copied() {
+            let control = self.clone();
+            ends.spawn(async move { control.end_deleted(id).await });
+        }
+        let mut outcome = Ok(());
+        while let Some(end) = ends.join_next().await {
+            outcome = outcome.and(end.unwrap_or_else(|error| {
+                Err(Error::new(ErrorKind::Internal, "internal", "Cancelling a job broke off.").with_source(error))
+            }));
+        }
+        outcome
     }
 
     /// Puts every clear secret of `config` away and leaves its reference.

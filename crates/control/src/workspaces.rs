@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use store::Tx;
 use uuid::Uuid;
 
-use crate::{Control, Error, ErrorKind, Result, connections::Geography};
+use crate::{Control, Error, ErrorKind, Result, actors, connections::Geography};
 
 /// Upstream's word for a workspace in errors.
 const TOKEN: &str = "STANDARD_WORKSPACE";
@@ -126,7 +126,7 @@ impl Profile {
 }
 
 impl Workspace {
-    fn of(row: &store::Workspace) -> Result<Self> {
+    pub(crate) fn of(row: &store::Workspace) -> Result<Self> {
         let profile = row.doc.to().map_err(|error| {
             Error::new(ErrorKind::Internal, "corrupt_workspace", format!("The stored workspace {} cannot be read", row.id))
                 .with_source(error)
@@ -262,23 +262,25 @@ impl Control {
         Workspace::of(&row)
     }
 
-    /// Deletes connections, destinations and sources, then the workspace.
+    /// Deletes its connections, sources and destinations and then itself; what runs is cancelled, for which this waits at
+    /// most 10 s.
     pub async fn delete_workspace(&self, id: Uuid) -> Result<()> {
-        row(&mut self.read().await?, id).await?;
-        let mut tx = self.without_connections(&store::ConnectionFilter { workspace_id: Some(id), ..Default::default() }).await?;
+        let mut tx = self.write().await?;
         let mut row = row(&mut tx, id).await?;
         let now = self.now_ms();
+        let own = store::ConnectionFilter { workspace_id: Some(id), ..Default::default() };
+        let deprecated = actors::deprecate_all(&mut tx, &own, now).await?;
         for actor in tx.actors(&store::ActorFilter { workspace_id: Some(id), ..Default::default() }).await? {
-            crate::actors::bury(&mut tx, actor, now).await?;
+            actors::bury(&mut tx, actor, now).await?;
         }
-        let profile = Workspace::of(&row)?.profile;
-        for secret in profile.webhook_configs.iter().filter_map(|webhook| webhook.token_secret) {
+        for secret in Workspace::of(&row)?.profile.webhook_configs.iter().filter_map(|webhook| webhook.token_secret) {
             tx.delete_secret(secret).await?;
         }
         row.tombstone = true;
         row.updated_ms = now;
         tx.update_workspace(&row).await?;
-        Ok(tx.commit().await?)
+        tx.commit().await?;
+        self.end_all(&deprecated).await
     }
 
     async fn apply(&self, tx: &mut Tx, workspace: Uuid, profile: &mut Profile, patch: WorkspacePatch) -> Result<()> {
