@@ -172,15 +172,16 @@ impl Control {
     }
 
     /// Waits until `is_done` says so, at most until the deadline. Holds no transaction while it waits.
-    pub(crate) async fn wait_for<F>(&self, deadline: Deadline, mut is_done: F) -> Result<()>
+    pub(crate) async fn wait_for<F, Fut>(&self, deadline: Deadline, is_done: F) -> Result<()>
     where
-        F: AsyncFnMut(&Control) -> Result<bool>,
+        F: Fn(Control) -> Fut,
+        Fut: Future<Output = Result<bool>>,
     {
         let mut changed = self.inner.dispatch.changed.subscribe();
         let clock = &self.inner.clock;
         loop {
             changed.borrow_and_update();
-            if is_done(self).await? {
+            if is_done(self.clone()).await? {
                 return Ok(());
             }
             let now = clock.now();

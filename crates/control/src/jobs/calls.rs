@@ -73,20 +73,9 @@ impl Control {
         doc.then_reset = Some(streams);
         tx.set_job_doc(before.id, &create::json(&doc)?).await?;
         self.cancel_in(tx, &before).await?;
-        let mut follower: Option<Job> = None;
-        self.wait_for(deadline, async |control| {
-            let mut tx = control.read().await?;
-            follower = tx.active_job(connection.id).await?.filter(|job| job.id > before.id);
-            if follower.is_some() {
-                return Ok(true);
-            }
-            // It may have ended again already.
-            let filter = store::JobFilter { connection_id: Some(connection.id), limit: Some(1), ..Default::default() };
-            follower = tx.jobs(&filter).await?.into_iter().next().filter(|job| job.id > before.id);
-            Ok(follower.is_some())
-        })
-        .await?;
-        match follower {
+        let (id, before_id) = (connection.id, before.id);
+        self.wait_for(deadline, move |control| async move { Ok(follower(&control, id, before_id).await?.is_some()) }).await?;
+        match follower(self, id, before_id).await? {
             Some(job) => {
                 self.wait_for_attempt(&job, 0, deadline).await?;
                 self.job_info(job.id).await
@@ -130,21 +119,32 @@ impl Control {
 
     /// Waits for an attempt beyond the first `attempts`, or the end of the job.
     async fn wait_for_attempt(&self, job: &Job, attempts: usize, deadline: Deadline) -> Result<()> {
-        self.wait_for(deadline, async |control| {
+        let id = job.id;
+        self.wait_for(deadline, move |control| async move {
             let mut tx = control.read().await?;
-            let Some(now) = tx.job(job.id).await? else { return Ok(true) };
-            Ok(now.status.is_final() || tx.attempts(job.id).await?.len() > attempts)
+            let Some(now) = tx.job(id).await? else { return Ok(true) };
+            Ok(now.status.is_final() || tx.attempts(id).await?.len() > attempts)
         })
         .await
     }
 
     async fn wait_for_end(&self, job: i64, deadline: Deadline) -> Result<()> {
-        self.wait_for(deadline, async |control| {
+        self.wait_for(deadline, move |control| async move {
             let found = control.read().await?.job(job).await?;
             Ok(found.is_none_or(|found| found.status.is_final()))
         })
         .await
     }
+}
+
+/// The job that came after `before`; it may have ended again already.
+async fn follower(control: &Control, connection: Uuid, before: i64) -> Result<Option<Job>> {
+    let mut tx = control.read().await?;
+    if let Some(job) = tx.active_job(connection).await?.filter(|job| job.id > before) {
+        return Ok(Some(job));
+    }
+    let filter = store::JobFilter { connection_id: Some(connection), limit: Some(1), ..Default::default() };
+    Ok(tx.jobs(&filter).await?.into_iter().next().filter(|job| job.id > before))
 }
 
 fn require_active(connection: &Connection) -> Result<()> {
