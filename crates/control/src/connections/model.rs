@@ -2,12 +2,13 @@
 
 use protocol::Json;
 use serde::{Deserialize, Serialize};
+pub use store::ConnectionStatus;
 use uuid::Uuid;
 
 use crate::runner::{NamespaceRule, Naming};
 
-/// A connection as it is stored. Its catalog stays text until somebody needs it: a list of ten thousand connections
-/// parses none of them.
+/// A connection without its catalog, which [`crate::catalog`] loads when somebody needs it: a search through ten thousand
+/// connections touches none of them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Connection {
     pub id: Uuid,
@@ -26,8 +27,8 @@ pub struct Connection {
     /// The catalog that the connection was set up from.
     pub source_catalog_id: Option<Uuid>,
     /// The selected streams with their whole schemas, a `protocol::Catalog`.
-    pub catalog: Json,
-    /// How each stream of `catalog` is synced, in the same order: a list of [`crate::catalog::StreamSelection`].
+    pub catalog_id: Uuid,
+    /// How each stream of that catalog is synced, in the same order: a list of [`crate::catalog::StreamSelection`].
     pub selection: Json,
     pub resource_requirements: Option<ResourceRequirements>,
     pub geography: Geography,
@@ -58,26 +59,6 @@ pub fn naming(definition: NamespaceDefinition, format: Option<&str>, prefix: Opt
         NamespaceDefinition::Customformat => NamespaceRule::Custom(format.unwrap_or_default().to_owned()),
     };
     Naming { namespace, prefix: prefix.unwrap_or_default().to_owned() }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ConnectionStatus {
-    Active,
-    Inactive,
-    /// Deleted, or set aside by an update: never scheduled, left out of lists.
-    Deprecated,
-}
-
-impl ConnectionStatus {
-    /// The word on the wire and in the store.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Inactive => "inactive",
-            Self::Deprecated => "deprecated",
-        }
-    }
 }
 
 /// When a connection runs by itself.
