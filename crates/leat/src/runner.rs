@@ -146,7 +146,6 @@ impl EngineRunner {
             cancel,
             checkpoints: Arc::new(ledger),
             events: sender,
-            now: now_ms,
         })
     }
 }

@@ -78,7 +78,9 @@ async fn serve(options: Options, connectors: runtime::Handle) -> Result<()> {
         // Clients that hold a connection open do not hold up the end.
         () = async { stop.cancelled().await; tokio::time::sleep(Duration::from_secs(5)).await } => {}
     }
-    control.shutdown(GRACE).await;
+    if tokio::time::timeout(GRACE, control.shutdown()).await.is_err() {
+        tracing::warn!("an attempt did not stop within {} s; it goes on after the next start", GRACE.as_secs());
+    }
     store.close().await;
     tracing::info!("ended");
     Ok(())
