@@ -1,10 +1,13 @@
 //! The flow from a source to the engine: messages in order, bounded in bytes.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use protocol::StateMessage;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::{Error, Result};
 
@@ -100,12 +103,48 @@ pub struct Output {
     sender: mpsc::Sender<SourceMessage>,
     budget: Arc<Semaphore>,
     capacity: usize,
+    stall: Stall,
 }
 
 /// The receiving half.
 #[derive(Debug)]
 pub struct Input {
     receiver: mpsc::Receiver<SourceMessage>,
+    stall: Stall,
+}
+
+/// Tells the reader that a producer waits for room: whoever holds rows without need should let go of them.
+#[derive(Clone, Debug, Default)]
+pub struct Stall {
+    waiting: Arc<AtomicUsize>,
+    begun: Arc<Notify>,
+}
+
+impl Stall {
+    /// Returns once for each time that a producer began to wait, if it still waits.
+    pub async fn met(&self) {
+        loop {
+            self.begun.notified().await;
+            if self.waiting.load(Ordering::SeqCst) > 0 {
+                return;
+            }
+        }
+    }
+
+    fn enter(&self) -> Waiting<'_> {
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        self.begun.notify_one();
+        Waiting(&self.waiting)
+    }
+}
+
+/// A producer that waits; one that is dropped while it waits does not wait any more.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 /// Messages without rows are small; this many may wait.
@@ -117,7 +156,9 @@ const UNIT: usize = 1024;
 pub fn channel(capacity: usize) -> (Output, Input) {
     let (sender, receiver) = mpsc::channel(MESSAGES);
     let capacity = (capacity / UNIT).max(1);
-    (Output { sender, budget: Arc::new(Semaphore::new(capacity)), capacity }, Input { receiver })
+    let stall = Stall::default();
+    let budget = Arc::new(Semaphore::new(capacity));
+    (Output { sender, budget, capacity, stall: stall.clone() }, Input { receiver, stall })
 }
 
 impl Output {
@@ -125,10 +166,16 @@ impl Output {
     pub async fn batch(&self, mut batch: Batch) -> Result<()> {
         let units = batch.bytes().div_ceil(UNIT).clamp(1, self.capacity);
         let permits = u32::try_from(units).unwrap_or(u32::MAX);
-        let permit = tokio::select! {
-            permit = self.budget.clone().acquire_many_owned(permits) => permit.map_err(|_| Error::cancelled())?,
-            // A reader that is gone frees nothing any more.
-            () = self.sender.closed() => return Err(Error::cancelled()),
+        let permit = match self.budget.clone().try_acquire_many_owned(permits) {
+            Ok(permit) => permit,
+            Err(_) => {
+                let _waiting = self.stall.enter();
+                tokio::select! {
+                    permit = self.budget.clone().acquire_many_owned(permits) => permit.map_err(|_| Error::cancelled())?,
+                    // A reader that is gone frees nothing any more.
+                    () = self.sender.closed() => return Err(Error::cancelled()),
+                }
+            }
         };
         batch.reservation = Some(Arc::new(permit));
         self.send(SourceMessage::Batch(batch)).await
@@ -155,5 +202,9 @@ impl Input {
     /// The next message; `None` when every [`Output`] is gone.
     pub async fn next(&mut self) -> Option<SourceMessage> {
         self.receiver.recv().await
+    }
+
+    pub fn stall(&self) -> Stall {
+        self.stall.clone()
     }
 }
