@@ -7,15 +7,19 @@
 
 pub mod body;
 pub mod catalog;
+mod connections;
 mod definitions;
 mod destinations;
 pub mod error;
 mod health;
 mod ids;
 mod openapi;
+mod operations;
 mod routes;
 mod sources;
+mod state;
 mod synchronous;
+mod web_backend;
 mod workspaces;
 
 use std::any::Any;
@@ -51,6 +55,10 @@ pub fn routes() -> Routes {
         .merge(definitions::routes())
         .merge(sources::routes())
         .merge(destinations::routes())
+        .merge(connections::routes())
+        .merge(operations::routes())
+        .merge(state::routes())
+        .merge(web_backend::routes())
 }
 
 pub fn router(control: Control) -> Router {

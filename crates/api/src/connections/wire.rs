@@ -5,34 +5,23 @@ use control::{
     Error, ErrorKind,
     catalog::{RequestedCatalog, RequestedConfig, RequestedEntry, StreamSelection},
     connections::{
-        ActorSearch, ConfigurationSearch, Connection, ConnectionPatch, ConnectionStatus, CronText, Geography, Interval,
+        Connection, ConnectionPatch, ConnectionStatus, CronText, Geography, Interval,
         NamespaceDefinition, NewConnection, NonBreakingChanges, ResourceRequirements, Schedule, ScheduleKind,
         ScheduleRequest, Search, TimeUnit,
     },
 };
 use protocol::Json;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{
-    body::{Name, Text, spelled_object},
+    body::{Name, Text},
     catalog::{
         AirbyteCatalog, AirbyteStreamConfiguration, SelectedFieldInfo, SyncMode, alias_name, names, texts,
     },
+    destinations::DestinationSearch,
+    sources::SourceSearch,
 };
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ConnectionIdRequest {
-    pub connection_id: Uuid,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct WorkspaceIdRequest {
-    pub workspace_id: Uuid,
-}
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -188,7 +177,8 @@ fn requested_catalog(catalog: AirbyteCatalog) -> RequestedCatalog {
     RequestedCatalog { streams }
 }
 
-#[derive(Debug, Deserialize)]
+// No Debug: a configuration may hold a secret (Invariant 6).
+#[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ConnectionSearch {
     connection_id: Option<Uuid>,
@@ -204,45 +194,6 @@ pub struct ConnectionSearch {
     status: Option<ConnectionStatus>,
     source: Option<SourceSearch>,
     destination: Option<DestinationSearch>,
-}
-
-// No Debug: the configuration may hold a secret (Invariant 6).
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct SourceSearch {
-    source_definition_id: Option<Uuid>,
-    source_id: Option<Uuid>,
-    workspace_id: Option<Uuid>,
-    connection_configuration: Option<Value>,
-    name: Option<Name>,
-    source_name: Option<Name>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct DestinationSearch {
-    destination_definition_id: Option<Uuid>,
-    destination_id: Option<Uuid>,
-    workspace_id: Option<Uuid>,
-    connection_configuration: Option<Value>,
-    name: Option<Name>,
-    destination_name: Option<Name>,
-}
-
-impl std::fmt::Debug for SourceSearch {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SourceSearch").finish_non_exhaustive()
-    }
-}
-
-impl std::fmt::Debug for DestinationSearch {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("DestinationSearch").finish_non_exhaustive()
-    }
-}
-
-fn configuration_search(value: Value) -> ConfigurationSearch {
-    spelled_object(value).map_or(ConfigurationSearch::Nothing, ConfigurationSearch::Members)
 }
 
 impl From<ConnectionSearch> for Search {
@@ -261,30 +212,16 @@ impl From<ConnectionSearch> for Search {
             basic: data.basic_schedule.map(Into::into),
             cron: data.cron.map(Into::into),
             status: body.status,
-            source: body.source.map(|source| ActorSearch {
-                id: source.source_id,
-                definition_id: source.source_definition_id,
-                workspace_id: source.workspace_id,
-                name: source.name.map(String::from),
-                definition_name: source.source_name.map(String::from),
-                configuration: source.connection_configuration.map(configuration_search),
-            }),
-            destination: body.destination.map(|destination| ActorSearch {
-                id: destination.destination_id,
-                definition_id: destination.destination_definition_id,
-                workspace_id: destination.workspace_id,
-                name: destination.name.map(String::from),
-                definition_name: destination.destination_name.map(String::from),
-                configuration: destination.connection_configuration.map(configuration_search),
-            }),
+            source: body.source.map(Into::into),
+            destination: body.destination.map(Into::into),
         }
     }
 }
 
-/// A connection as every operation answers it. Only selected streams are listed.
+/// A connection as every operation answers it.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct ConnectionRead {
+pub struct ConnectionRead<C = CatalogRead> {
     pub connection_id: Uuid,
     pub name: String,
     pub namespace_definition: NamespaceDefinition,
@@ -295,7 +232,7 @@ pub struct ConnectionRead {
     pub source_id: Uuid,
     pub destination_id: Uuid,
     pub operation_ids: Vec<Uuid>,
-    pub sync_catalog: CatalogRead,
+    pub sync_catalog: C,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schedule: Option<ConnectionSchedule>,
     pub schedule_type: ScheduleKind,
@@ -318,8 +255,15 @@ pub struct ConnectionRead {
 }
 
 impl ConnectionRead {
-    pub fn of(connection: Connection) -> Result<Self, Error> {
-        let sync_catalog = CatalogRead::of(&connection)?;
+    /// With the selected streams only.
+    pub fn of(connection: Connection, catalog: &Json) -> Result<Self, Error> {
+        let sync_catalog = CatalogRead::of(&connection, catalog)?;
+        Ok(Self::with_catalog(connection, sync_catalog))
+    }
+}
+
+impl<C> ConnectionRead<C> {
+    pub fn with_catalog(connection: Connection, sync_catalog: C) -> Self {
         let (schedule, schedule_data) = match connection.schedule.clone() {
             Schedule::Manual => (None, None),
             Schedule::Basic { units, unit } => {
@@ -334,7 +278,7 @@ impl ConnectionRead {
                 (None, Some(ConnectionScheduleData { basic_schedule: None, cron: Some(cron) }))
             }
         };
-        Ok(Self {
+        Self {
             connection_id: connection.id,
             name: connection.name,
             namespace_definition: connection.namespace_definition,
@@ -357,7 +301,7 @@ impl ConnectionRead {
             non_breaking_changes_preference: connection.non_breaking_changes,
             workspace_id: connection.workspace_id,
             created_at: connection.created_ms.div_euclid(1000),
-        })
+        }
     }
 }
 
@@ -397,12 +341,12 @@ pub struct StreamsRead {
 }
 
 impl CatalogRead {
-    pub fn of(connection: &Connection) -> Result<Self, Error> {
+    pub fn of(connection: &Connection, catalog: &Json) -> Result<Self, Error> {
         let corrupt = |error: serde_json::Error| {
             let message = format!("The stored catalog of connection {} cannot be read", connection.id);
             Error::new(ErrorKind::Internal, "corrupt_catalog", message).with_source(error)
         };
-        let catalog: StreamsRead = connection.catalog.to().map_err(corrupt)?;
+        let catalog: StreamsRead = catalog.to().map_err(corrupt)?;
         let selection: Vec<StreamSelection> = connection.selection.to().map_err(corrupt)?;
         let streams = catalog.streams.into_iter().zip(selection).map(|(stream, selection)| {
             let config = configuration(&stream.name, selection);
@@ -412,7 +356,8 @@ impl CatalogRead {
     }
 }
 
-fn configuration(name: &str, selection: StreamSelection) -> AirbyteStreamConfiguration {
+/// How a synced stream shows.
+pub fn configuration(name: &str, selection: StreamSelection) -> AirbyteStreamConfiguration {
     let field = |name: &String| SelectedFieldInfo { field_path: Some(vec![Name::from(name.as_str())]) };
     AirbyteStreamConfiguration {
         sync_mode: selection.sync_mode.into(),

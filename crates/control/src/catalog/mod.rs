@@ -6,6 +6,7 @@
 
 pub mod check;
 pub mod fields;
+pub mod merge;
 
 use protocol::{Catalog, ConfiguredCatalog, ConfiguredStream, DestinationSyncMode, Json, Stream, StreamDescriptor, SyncMode};
 use serde::{Deserialize, Serialize};

@@ -8,6 +8,7 @@ mod create;
 mod delete;
 mod list;
 pub mod model;
+mod overview;
 pub mod resources;
 pub(crate) mod row;
 mod rules;
@@ -23,6 +24,7 @@ pub use model::{
     TimeUnit,
 };
 pub(crate) use row::{load, take_notices};
+pub use overview::{LatestSync, Overview, SchemaChange};
 pub use search::{ActorSearch, ConfigurationSearch, Search};
 pub use timing::{CronText, Interval, ScheduleKind, ScheduleRequest};
 pub use update::ConnectionPatch;
