@@ -155,6 +155,11 @@ impl Control {
         self.inner.dispatch.changed.send_modify(|changes| *changes += 1);
     }
 
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.inner.dispatch.changed.subscribe()
+    }
+
     pub(crate) fn deadline(&self) -> Deadline {
         let now = self.inner.clock.now();
         Deadline(now.checked_add_signed(PATIENCE).unwrap_or(now))

@@ -131,6 +131,7 @@ async fn start_due(control: &Control, now: DateTime<Utc>) -> Result<()> {
                 tx.set_wait_reason(connection, reason.as_deref()).await?;
             }
             tx.commit().await?;
+            control.signal_changed();
         }
         if is_last || running.len() >= limits.total {
             return Ok(());

@@ -2,6 +2,7 @@
 
 mod clock;
 mod runner;
+mod until;
 
 pub use clock::ManualClock;
 pub use runner::{Act, DESTINATION_DEFINITION, SOURCE_DEFINITION, ScriptedRunner, failure};

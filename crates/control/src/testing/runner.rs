@@ -193,6 +193,9 @@ impl Runner for ScriptedRunner {
         let stats = |rows| statistics(&input, rows);
         // Nobody listening is no reason to fail.
         let _ = events.send(AttemptEvent::Log { level: LogLevel::Info, message: format!("scripted: {act:?}") });
+        // A careless connector, which tells its whole configuration.
+        let message = format!("configuration: {}", input.source.config);
+        let _ = events.send(AttemptEvent::Log { level: LogLevel::Debug, message });
         let _ = events.send(AttemptEvent::Progress(stats(0)));
         self.started.send_modify(|started| *started += 1);
         let outcome = |result, rows| AttemptOutcome { result, streams: stats(rows) };

@@ -1,0 +1,7 @@
+//! The life of jobs in virtual time, over a real store and a scripted runner. Start with [`world::World`].
+#![allow(clippy::unwrap_used)]
+
+mod jobs;
+mod restarts;
+mod schedules;
+mod world;
