@@ -2,7 +2,7 @@
 
 use control::{
     runner::{CheckOutcome, FailureType},
-    testing::failure,
+    testing::{Act, failure},
 };
 use serde_json::{Value, json};
 
@@ -217,4 +217,91 @@ async fn workspaces_are_patched_and_keep_their_slugs_apart() {
         assert_eq!(server.post(path, json!({"workspaceId": id})).await.status, 404, "{path}");
     }
     assert_eq!(server.post("workspaces/create", json!({"name": "New"})).await.ok()["slug"], "new", "a slug becomes free again");
+}
+
+async fn status_of(server: &Server, connection: &str) -> Value {
+    let read = server.post("connections/get", json!({"connectionId": connection})).await.ok();
+    json!([read["status"], read["breakingChange"]])
+}
+
+/// The scripted catalog with one edit.
+fn edited(world: &World, edit: impl FnOnce(&mut Value)) -> protocol::Catalog {
+    let mut streams = Vec::new();
+    for entry in world.catalog["streams"].as_array().unwrap() {
+        let stream = &entry["stream"];
+        streams.push(json!({
+            "name": stream["name"], "json_schema": stream["jsonSchema"], "supported_sync_modes": stream["supportedSyncModes"],
+            "source_defined_cursor": true, "default_cursor_field": ["updated_at"], "source_defined_primary_key": [["id"]]
+        }));
+    }
+    let mut catalog = json!({ "streams": streams });
+    edit(&mut catalog);
+    serde_json::from_value(catalog).unwrap()
+}
+
+#[tokio::test]
+async fn a_changed_schema_is_told_and_applied() {
+    let server = Server::start().await;
+    let world = World::create(&server).await;
+    let second = json!({
+        "sourceId": world.source, "destinationId": world.destination, "status": "active", "syncCatalog": world.catalog,
+        "nonBreakingChangesPreference": "disable"
+    });
+    let second = server.post("connections/create", second).await.ok();
+    let second = second["connectionId"].as_str().unwrap();
+    let request = json!({"sourceId": world.source, "connectionId": world.connection, "disable_cache": true});
+    let discover = async || server.post("sources/discover_schema", request.clone()).await.ok();
+
+    let same = discover().await;
+    assert_eq!(same["catalogDiff"], json!({"transforms": []}));
+    assert_eq!((&same["breakingChange"], &same["connectionStatus"]), (&json!(false), &json!("active")));
+
+    server.runner.discovers(Ok(edited(&world, |catalog| {
+        catalog["streams"][0]["json_schema"]["properties"]["age"] = json!({"type": "integer"});
+        catalog["streams"][1]["name"] = json!("lines");
+    })));
+    let changed = discover().await;
+    let users = &changed["catalogDiff"]["transforms"][2];
+    assert_eq!(changed["catalogDiff"]["transforms"][0], json!({"transformType": "remove_stream", "streamDescriptor": {"name": "orders"}}));
+    assert_eq!(changed["catalogDiff"]["transforms"][1], json!({"transformType": "add_stream", "streamDescriptor": {"name": "lines"}}));
+    assert_eq!(
+        users["updateStream"],
+        json!([{"transformType": "add_field", "fieldName": ["age"], "breaking": false, "addField": {"schema": {"type": "integer"}}}])
+    );
+    assert_eq!((&changed["breakingChange"], &changed["connectionStatus"]), (&json!(false), &json!("active")));
+    assert_eq!(status_of(&server, second).await, json!(["inactive", false]), "it asked to be stopped by any change");
+
+    let incremental = json!({"syncCatalog": {"streams": [{
+        "stream": world.catalog["streams"][0]["stream"],
+        "config": {"syncMode": "incremental", "destinationSyncMode": "append", "selected": true}
+    }]}, "connectionId": world.connection});
+    server.post("connections/update", incremental).await.ok();
+    server.runner.discovers(Ok(edited(&world, |catalog| {
+        catalog["streams"][0]["json_schema"]["properties"].as_object_mut().unwrap().remove("updated_at");
+    })));
+    let broken = discover().await;
+    assert_eq!((&broken["breakingChange"], &broken["connectionStatus"]), (&json!(true), &json!("inactive")));
+    assert_eq!(status_of(&server, &world.connection).await, json!(["inactive", true]));
+
+    server.runner.discovers(Ok(edited(&world, |_| {})));
+    let repaired = discover().await;
+    assert_eq!((&repaired["breakingChange"], &repaired["connectionStatus"]), (&json!(false), &json!("inactive")));
+    let other = World::without_connection(&server).await;
+    let request = json!({"sourceId": other.source, "connectionId": world.connection});
+    assert_eq!(server.post("sources/discover_schema", request).await.refused(), "connectionId");
+}
+
+#[tokio::test]
+async fn what_is_deleted_takes_its_connections_along() {
+    let server = Server::start().await;
+    for what in ["sources", "destinations", "workspaces"] {
+        let world = World::create(&server).await;
+        let own = json!({"sourceId": world.source, "destinationId": world.destination, "workspaceId": world.workspace});
+        server.runner.then(Act::Hang);
+        let job = server.control.sync(world.connection.parse().unwrap()).await.unwrap().job.id;
+        assert_eq!(server.post(&format!("{what}/delete"), own).await.status, 204, "{what}");
+        assert_eq!(status_of(&server, &world.connection).await, json!(["deprecated", false]), "{what}");
+        let job = server.control.job_light(job).await.unwrap();
+        assert_eq!(job.status, control::jobs::JobStatus::Cancelled, "{what}: what runs is cancelled");
+    }
 }

@@ -328,3 +328,79 @@ async fn apply(tx: &mut Tx, effect: Effect, now_ms: i64) -> Result<ConnectionCha
     }
     Ok(ConnectionChange { changes: effect.changes, breaking, status: row.status })
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::Arc;
+
+    use async_trait::async_trait;
+    use chrono::{DateTime, TimeDelta};
+    use serde_json::json;
+    use store::{Backend, testing::TestStore};
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::{
+        Settings,
+        runner::{AttemptInput, AttemptOutcome, CheckOutcome, ConnectorRef, EventSink, NativeConnector, Runner},
+        testing::{DESTINATION_DEFINITION, ManualClock, ScriptedRunner},
+    };
+
+    /// Never answers a check; tells when one was begun and when it was told to stop.
+    struct Silent {
+        seen: watch::Sender<(bool, bool)>,
+    }
+
+    #[async_trait]
+    impl Runner for Silent {
+        fn native(&self) -> Vec<NativeConnector> {
+            ScriptedRunner::new().native()
+        }
+
+        async fn check(&self, _: &ConnectorRef, _: Value, cancel: CancellationToken) -> Result<CheckOutcome, Failure> {
+            self.seen.send_modify(|seen| seen.0 = true);
+            cancel.cancelled().await;
+            self.seen.send_modify(|seen| seen.1 = true);
+            std::future::pending().await
+        }
+
+        async fn discover(&self, _: &ConnectorRef, _: Value, _: CancellationToken) -> Result<Catalog, Failure> {
+            panic!("the connector has a bug");
+        }
+
+        async fn run(&self, _: AttemptInput, _: CancellationToken, _: EventSink) -> AttemptOutcome {
+            unreachable!("no job is made here")
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connector_has_a_deadline_and_may_break_off() {
+        let store = TestStore::new(Backend::Sqlite).await;
+        let clock = ManualClock::new(DateTime::UNIX_EPOCH);
+        let silent = Arc::new(Silent { seen: watch::Sender::default() });
+        let control = Control::open(store.store.clone(), silent.clone(), clock.clone(), Settings::default()).await.unwrap();
+        let workspace = control.workspaces().await.unwrap().remove(0).id;
+        let unsaved = Unsaved {
+            kind: ActorKind::Destination,
+            workspace_id: workspace,
+            definition_id: DESTINATION_DEFINITION,
+            actor_id: None,
+            config: json!({"destination_path": "a"}),
+        };
+        let mut seen = silent.seen.subscribe();
+        let time_passes = async {
+            seen.wait_for(|seen| seen.0).await.unwrap();
+            clock.advance(TimeDelta::seconds(50));
+        };
+        let (check, ()) = tokio::join!(control.check_unsaved(unsaved.clone()), time_passes);
+        let check = check.unwrap();
+        assert!(!check.succeeded && !check.job.succeeded);
+        assert_eq!(check.message.as_deref(), Some("The connector did not answer within 50 s."));
+        seen.wait_for(|seen| seen.1).await.unwrap();
+
+        let broken = control.discover_unsaved(unsaved).await.unwrap();
+        assert!(broken.found.is_none());
+        assert_eq!(broken.job.failure.unwrap().external_message, "The connector broke off; this is a bug.");
+    }
+}
