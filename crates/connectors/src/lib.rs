@@ -8,66 +8,67 @@ pub mod sample;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 
+use std::{path::Path, sync::Arc};
+
+use connector::{Destination, Source};
+use uuid::Uuid;
+
 /// A connector that is built in, under the well-known identity that stored scripts use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Native {
     /// Registry name, as in `sample`.
-    pub native: &'static str,
-    /// UUID.
-    pub definition_id: &'static str,
     pub name: &'static str,
+    /// For people.
+    pub title: &'static str,
+    pub definition_id: Uuid,
     pub docker_repository: &'static str,
     pub docker_image_tag: &'static str,
     pub documentation_url: &'static str,
     /// `api`, `file`, `database`: sources only.
     pub source_type: Option<&'static str>,
     /// `YYYY-MM-DD`.
-    pub release_date: &'static str,
+    pub release_date: Option<&'static str>,
+    pub icon: Option<&'static str>,
 }
 
-pub fn sources() -> Vec<Native> {
+pub fn sources() -> Vec<(Native, Arc<dyn Source>)> {
     vec![
         #[cfg(feature = "sample")]
-        Native {
-            native: "sample",
-            definition_id: "dfd88b22-b603-4c3d-aad7-3701784586b1",
-            name: "Sample Data (Faker)",
-            docker_repository: "airbyte/source-faker",
-            docker_image_tag: "6.2.0",
-            documentation_url: sample::DOCUMENTATION,
-            source_type: Some("api"),
-            release_date: "2026-11-25",
-        },
+        (
+            Native {
+                name: "sample",
+                title: "Sample Data (Faker)",
+                definition_id: uuid::uuid!("dfd88b22-b603-4c3d-aad7-3701784586b1"),
+                docker_repository: "airbyte/source-faker",
+                docker_image_tag: "6.2.0",
+                documentation_url: sample::DOCUMENTATION,
+                source_type: Some("api"),
+                release_date: Some("2026-11-25"),
+                icon: None,
+            },
+            Arc::new(sample::SampleSource),
+        ),
     ]
 }
 
-pub fn destinations() -> Vec<Native> {
+/// `data_dir` is the server's own folder: destinations on this machine may write under its `local/` and nowhere else in it.
+#[cfg_attr(not(feature = "sqlite"), allow(unused_variables))]
+pub fn destinations(data_dir: &Path) -> Vec<(Native, Arc<dyn Destination>)> {
     vec![
         #[cfg(feature = "sqlite")]
-        Native {
-            native: "sqlite",
-            definition_id: "b76be0a6-27dc-4560-95f6-2623da0bd7b6",
-            name: "Local SQLite",
-            docker_repository: "airbyte/destination-sqlite",
-            docker_image_tag: "0.1.0",
-            documentation_url: sqlite::DOCUMENTATION,
-            source_type: None,
-            release_date: "2026-11-25",
-        },
+        (
+            Native {
+                name: "sqlite",
+                title: "Local SQLite",
+                definition_id: uuid::uuid!("b76be0a6-27dc-4560-95f6-2623da0bd7b6"),
+                docker_repository: "airbyte/destination-sqlite",
+                docker_image_tag: "0.1.0",
+                documentation_url: sqlite::DOCUMENTATION,
+                source_type: None,
+                release_date: Some("2026-11-25"),
+                icon: None,
+            },
+            Arc::new(sqlite::SqliteDestination::new(data_dir.join("local"), vec![data_dir.to_owned()])),
+        ),
     ]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    #[allow(clippy::unwrap_used)]
-    fn identities_are_unique() {
-        let all: Vec<Native> = sources().into_iter().chain(destinations()).collect();
-        for (index, native) in all.iter().enumerate() {
-            native.definition_id.parse::<uuid::Uuid>().unwrap();
-            assert!(all[..index].iter().all(|other| other.definition_id != native.definition_id));
-        }
-    }
 }

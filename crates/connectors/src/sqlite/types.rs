@@ -1,0 +1,630 @@
+//! The one conversion matrix: Arrow type × column type → what SQLite stores.
+//!
+//! SQLite has five storage classes and no type for time, decimals or JSON, so a column is declared as one of four types:
+//!
+//! | column type | declared | stored as |
+//! |---|---|---|
+//! | string | TEXT | as it came, U+0000 too (SQLite keeps it; its C-string functions stop there) |
+//! | boolean | BOOLEAN | 0, 1 |
+//! | integer | INTEGER | 64 bits |
+//! | number | NUMERIC | an integer where it is one, else the nearest double; digits that a double cannot hold are a change |
+//! | date | TEXT | `2026-11-25` |
+//! | timestamp with zone | TEXT | `2026-11-25T03:23:19.000000Z`, always UTC and of one width, so that text order is time order |
+//! | timestamp without | TEXT | the same without `Z` |
+//! | time with zone, without | TEXT | `03:23:19.000000+01:00`, `03:23:19.000000` |
+//! | array, object, union | TEXT | JSON |
+//!
+//! A value that does not fit becomes NULL and a change (Invariant 8). [`Reader::of`] reads Arrow, [`convert`] is the matrix.
+
+use std::fmt::Write as _;
+
+use arrow_array::{
+    Array, BooleanArray, Decimal128Array, Decimal256Array, Float64Array, Int64Array, LargeStringArray, StringArray,
+    StringViewArray, UInt64Array,
+    cast::AsArray,
+    types::{
+        Date32Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, Time32MillisecondType,
+        Time32SecondType, Time64MicrosecondType, Time64NanosecondType, TimestampMicrosecondType,
+        TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type,
+        UInt64Type,
+    },
+};
+use arrow_schema::{DataType, TimeUnit};
+use chrono::{DateTime, Datelike, NaiveDate, NaiveTime, Timelike};
+use connector::{Error, Result};
+use protocol::ColumnType;
+
+/// SQLite refuses values of 10^9 bytes, and rows too; one value may take half of that.
+const MOST_TEXT: usize = 500_000_000;
+
+/// The type that a new column is declared with.
+pub fn declared(column: ColumnType) -> &'static str {
+    match column {
+        ColumnType::Boolean => "BOOLEAN",
+        ColumnType::Integer => "INTEGER",
+        ColumnType::Number => "NUMERIC",
+        ColumnType::String
+        | ColumnType::Date
+        | ColumnType::TimestampTz
+        | ColumnType::Timestamp
+        | ColumnType::TimeTz
+        | ColumnType::Time
+        | ColumnType::Array
+        | ColumnType::Object
+        | ColumnType::Union => "TEXT",
+    }
+}
+
+/// Whether an existing column, declared by us or by a user, takes values of this type without changing them.
+pub fn fits(existing: &str, column: ColumnType) -> bool {
+    let existing = existing.to_ascii_uppercase();
+    let has = |part: &str| existing.contains(part);
+    // SQLite's own rules of affinity, in their order.
+    if existing.is_empty() || has("BLOB") {
+        return true;
+    }
+    let wanted = declared(column);
+    if has("INT") {
+        // Integer affinity keeps a fraction as it is, so a number loses nothing in it.
+        return matches!(wanted, "INTEGER" | "NUMERIC");
+    }
+    if has("CHAR") || has("CLOB") || has("TEXT") {
+        return wanted == "TEXT";
+    }
+    if has("REAL") || has("FLOA") || has("DOUB") {
+        return wanted == "NUMERIC";
+    }
+    if has("BOOL") {
+        return wanted == "BOOLEAN";
+    }
+    if has("DATE") || has("TIME") {
+        return matches!(
+            column,
+            ColumnType::Date | ColumnType::TimestampTz | ColumnType::Timestamp | ColumnType::TimeTz | ColumnType::Time
+        );
+    }
+    wanted == "NUMERIC"
+}
+
+/// What SQLite is given for one value.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Cell<'a> {
+    Null,
+    Integer(i64),
+    Real(f64),
+    Text(&'a str),
+}
+
+/// Why a value is not in the table as it came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flaw {
+    pub change: &'static str,
+    pub reason: &'static str,
+}
+
+const BAD: Flaw = Flaw { change: "NULLED", reason: "DESTINATION_SERIALIZATION_ERROR" };
+const TOO_BIG: Flaw = Flaw { change: "NULLED", reason: "DESTINATION_FIELD_SIZE_LIMITATION" };
+const CUT: Flaw = Flaw { change: "TRUNCATED", reason: "DESTINATION_FIELD_SIZE_LIMITATION" };
+
+type Encoded<'a> = (Cell<'a>, Option<Flaw>);
+
+/// One Arrow value, before it meets its column.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Value<'a> {
+    Null,
+    Boolean(bool),
+    Integer(i64),
+    /// Above `i64::MAX`.
+    Unsigned(u64),
+    Float(f64),
+    Text(&'a str),
+    /// Digits of a decimal, in the scratch text of the reader.
+    Decimal(&'a str),
+    /// Days since 1970.
+    Date(i32),
+    /// Nanoseconds since 1970.
+    Instant(i128),
+    /// Nanoseconds since midnight.
+    Time(i64),
+}
+
+/// An Arrow column, made ready to be read row by row.
+pub enum Reader {
+    Null,
+    Boolean(BooleanArray),
+    Integer(Int64Array),
+    Unsigned(UInt64Array),
+    Float(Float64Array),
+    Text(StringArray),
+    LargeText(LargeStringArray),
+    TextView(StringViewArray),
+    Decimal128(Decimal128Array),
+    Decimal256(Decimal256Array),
+    Date(Int64Array),
+    /// Values and how many nanoseconds one of them is.
+    Instant(Int64Array, i64),
+    Time(Int64Array, i64),
+}
+
+macro_rules! widened {
+    ($array:expr, $kind:ty) => {
+        $array.as_primitive::<$kind>().iter().map(|value| value.map(i64::from)).collect::<Int64Array>()
+    };
+}
+
+fn per(unit: TimeUnit) -> i64 {
+    match unit {
+        TimeUnit::Second => 1_000_000_000,
+        TimeUnit::Millisecond => 1_000_000,
+        TimeUnit::Microsecond => 1_000,
+        TimeUnit::Nanosecond => 1,
+    }
+}
+
+impl Reader {
+    pub fn of(field: &str, array: &dyn Array) -> Result<Self> {
+        Ok(match array.data_type() {
+            DataType::Null => Self::Null,
+            DataType::Boolean => Self::Boolean(array.as_boolean().clone()),
+            DataType::Int8 => Self::Integer(widened!(array, Int8Type)),
+            DataType::Int16 => Self::Integer(widened!(array, Int16Type)),
+            DataType::Int32 => Self::Integer(widened!(array, Int32Type)),
+            DataType::Int64 => Self::Integer(array.as_primitive::<Int64Type>().clone()),
+            DataType::UInt8 => Self::Integer(widened!(array, UInt8Type)),
+            DataType::UInt16 => Self::Integer(widened!(array, UInt16Type)),
+            DataType::UInt32 => Self::Integer(widened!(array, UInt32Type)),
+            DataType::UInt64 => Self::Unsigned(array.as_primitive::<UInt64Type>().clone()),
+            DataType::Float32 => {
+                Self::Float(array.as_primitive::<Float32Type>().iter().map(|value| value.map(f64::from)).collect())
+            }
+            DataType::Float64 => Self::Float(array.as_primitive::<Float64Type>().clone()),
+            DataType::Utf8 => Self::Text(array.as_string::<i32>().clone()),
+            DataType::LargeUtf8 => Self::LargeText(array.as_string::<i64>().clone()),
+            DataType::Utf8View => Self::TextView(array.as_string_view().clone()),
+            DataType::Decimal128(..) => Self::Decimal128(array.as_primitive().clone()),
+            DataType::Decimal256(..) => Self::Decimal256(array.as_primitive().clone()),
+            DataType::Date32 => Self::Date(widened!(array, Date32Type)),
+            DataType::Timestamp(unit, _) => Self::Instant(
+                match unit {
+                    TimeUnit::Second => array.as_primitive::<TimestampSecondType>().reinterpret_cast(),
+                    TimeUnit::Millisecond => array.as_primitive::<TimestampMillisecondType>().reinterpret_cast(),
+                    TimeUnit::Microsecond => array.as_primitive::<TimestampMicrosecondType>().reinterpret_cast(),
+                    TimeUnit::Nanosecond => array.as_primitive::<TimestampNanosecondType>().reinterpret_cast(),
+                },
+                per(*unit),
+            ),
+            DataType::Time32(unit @ TimeUnit::Second) => Self::Time(widened!(array, Time32SecondType), per(*unit)),
+            DataType::Time32(unit) => Self::Time(widened!(array, Time32MillisecondType), per(*unit)),
+            DataType::Time64(unit @ TimeUnit::Nanosecond) => {
+                Self::Time(array.as_primitive::<Time64NanosecondType>().reinterpret_cast(), per(*unit))
+            }
+            DataType::Time64(unit) => {
+                Self::Time(array.as_primitive::<Time64MicrosecondType>().reinterpret_cast(), per(*unit))
+            }
+            other => {
+                return Err(Error::system(format!("Field `{field}` came as Arrow type {other}, which no column takes")));
+            }
+        })
+    }
+
+    /// `scratch` holds the digits of a decimal while the value is in use.
+    pub fn value<'a>(&'a self, row: usize, scratch: &'a mut String) -> Value<'a> {
+        if self.is_null(row) {
+            return Value::Null;
+        }
+        match self {
+            Self::Null => Value::Null,
+            Self::Boolean(array) => Value::Boolean(array.value(row)),
+            Self::Integer(array) => Value::Integer(array.value(row)),
+            Self::Unsigned(array) => match i64::try_from(array.value(row)) {
+                Ok(small) => Value::Integer(small),
+                Err(_) => Value::Unsigned(array.value(row)),
+            },
+            Self::Float(array) => Value::Float(array.value(row)),
+            Self::Text(array) => Value::Text(array.value(row)),
+            Self::LargeText(array) => Value::Text(array.value(row)),
+            Self::TextView(array) => Value::Text(array.value(row)),
+            Self::Decimal128(array) => {
+                *scratch = array.value_as_string(row);
+                Value::Decimal(scratch)
+            }
+            Self::Decimal256(array) => {
+                *scratch = array.value_as_string(row);
+                Value::Decimal(scratch)
+            }
+            Self::Date(array) => Value::Date(array.value(row) as i32),
+            Self::Instant(array, unit) => Value::Instant(i128::from(array.value(row)) * i128::from(*unit)),
+            Self::Time(array, unit) => Value::Time(array.value(row).saturating_mul(*unit)),
+        }
+    }
+
+    fn is_null(&self, row: usize) -> bool {
+        match self {
+            Self::Null => true,
+            Self::Boolean(array) => array.is_null(row),
+            Self::Integer(array) | Self::Date(array) | Self::Instant(array, _) | Self::Time(array, _) => {
+                array.is_null(row)
+            }
+            Self::Unsigned(array) => array.is_null(row),
+            Self::Float(array) => array.is_null(row),
+            Self::Text(array) => array.is_null(row),
+            Self::LargeText(array) => array.is_null(row),
+            Self::TextView(array) => array.is_null(row),
+            Self::Decimal128(array) => array.is_null(row),
+            Self::Decimal256(array) => array.is_null(row),
+        }
+    }
+}
+
+/// The matrix. `out` is emptied and may carry the text of the result.
+pub fn convert<'a>(value: Value<'a>, column: ColumnType, out: &'a mut String) -> Encoded<'a> {
+    if value == Value::Null {
+        return (Cell::Null, None);
+    }
+    match column {
+        ColumnType::String => text(value, out),
+        ColumnType::Boolean => match value {
+            Value::Boolean(yes) => (Cell::Integer(i64::from(yes)), None),
+            _ => (Cell::Null, Some(BAD)),
+        },
+        ColumnType::Integer => integer(value),
+        ColumnType::Number => number(value),
+        ColumnType::Date => match value {
+            Value::Date(days) => written(out, |out| write_date(out, from_days(days)?)),
+            Value::Text(text) => written(out, |out| {
+                let (date, rest) = parse_date(text.trim(), true)?;
+                if rest.is_empty() { write_date(out, date) } else { Err(BAD) }
+            }),
+            _ => (Cell::Null, Some(BAD)),
+        },
+        ColumnType::TimestampTz | ColumnType::Timestamp => {
+            let zoned = column == ColumnType::TimestampTz;
+            match value {
+                Value::Instant(nanos) => written(out, |out| write_instant(out, nanos, zoned)),
+                Value::Date(days) => {
+                    written(out, |out| write_instant(out, i128::from(days) * 86_400 * 1_000_000_000, zoned))
+                }
+                Value::Text(text) => written(out, |out| {
+                    let (nanos, offset) = parse_timestamp(text.trim())?;
+                    // With zone: the instant. Without: the clock's reading.
+                    let shift = if zoned { i128::from(offset) * 1_000_000_000 } else { 0 };
+                    write_instant(out, nanos - shift, zoned)
+                }),
+                _ => (Cell::Null, Some(BAD)),
+            }
+        }
+        ColumnType::TimeTz | ColumnType::Time => {
+            let zoned = column == ColumnType::TimeTz;
+            match value {
+                Value::Time(nanos) => written(out, |out| write_time(out, nanos, zoned.then_some(0))),
+                Value::Text(text) => written(out, |out| {
+                    let (nanos, rest) = parse_time(text.trim())?;
+                    let offset = parse_zone(rest)?;
+                    write_time(out, nanos, zoned.then_some(offset.unwrap_or(0)))
+                }),
+                _ => (Cell::Null, Some(BAD)),
+            }
+        }
+        ColumnType::Array | ColumnType::Object => match value {
+            Value::Text(json) => fitting(json),
+            _ => (Cell::Null, Some(BAD)),
+        },
+        ColumnType::Union => match value {
+            Value::Float(float) if !float.is_finite() => (Cell::Null, Some(BAD)),
+            Value::Date(_) | Value::Instant(_) | Value::Time(_) => {
+                let flaw = {
+                    let mut plain = String::new();
+                    let (cell, flaw) = text(value, &mut plain);
+                    out.clear();
+                    if let Cell::Text(plain) = cell {
+                        let _ = write!(out, "\"{plain}\"");
+                    }
+                    flaw
+                };
+                if out.is_empty() { (Cell::Null, flaw) } else { (Cell::Text(out), flaw) }
+            }
+            _ => text(value, out),
+        },
+    }
+}
+
+fn fitting(text: &str) -> Encoded<'_> {
+    if text.len() > MOST_TEXT { (Cell::Null, Some(TOO_BIG)) } else { (Cell::Text(text), None) }
+}
+
+fn text<'a>(value: Value<'a>, out: &'a mut String) -> Encoded<'a> {
+    match value {
+        Value::Null => (Cell::Null, None),
+        Value::Text(text) | Value::Decimal(text) => fitting(text),
+        Value::Boolean(yes) => (Cell::Text(if yes { "true" } else { "false" }), None),
+        Value::Integer(number) => written(out, |out| shown(out, number)),
+        Value::Unsigned(number) => written(out, |out| shown(out, number)),
+        Value::Float(number) => written(out, |out| shown(out, number)),
+        Value::Date(days) => written(out, |out| write_date(out, from_days(days)?)),
+        Value::Instant(nanos) => written(out, |out| write_instant(out, nanos, true)),
+        Value::Time(nanos) => written(out, |out| write_time(out, nanos, None)),
+    }
+}
+
+fn integer(value: Value<'_>) -> Encoded<'_> {
+    let result = match value {
+        Value::Integer(number) => Ok(number),
+        Value::Unsigned(_) => Err(TOO_BIG),
+        Value::Float(number) => whole(number),
+        Value::Text(text) | Value::Decimal(text) => whole_text(text.trim()),
+        _ => Err(BAD),
+    };
+    match result {
+        Ok(number) => (Cell::Integer(number), None),
+        Err(flaw) => (Cell::Null, Some(flaw)),
+    }
+}
+
+fn whole(number: f64) -> Result<i64, Flaw> {
+    if !number.is_finite() || number.fract() != 0.0 {
+        return Err(BAD);
+    }
+    // 2^63 itself is a double, `i64::MAX` is not.
+    if number < -9_223_372_036_854_775_808.0 || number >= 9_223_372_036_854_775_808.0 {
+        return Err(TOO_BIG);
+    }
+    Ok(number as i64)
+}
+
+fn whole_text(text: &str) -> Result<i64, Flaw> {
+    if let Ok(number) = text.parse::<i64>() {
+        return Ok(number);
+    }
+    if !is_number(text) {
+        return Err(BAD);
+    }
+    let Some(parts) = Digits::of(text) else { return Err(TOO_BIG) };
+    if parts.exponent < 0 {
+        return Err(BAD);
+    }
+    if parts.digits.len() as i64 + parts.exponent > 19 {
+        return Err(TOO_BIG);
+    }
+    let zeros = "0".repeat(parts.exponent as usize);
+    let sign = if parts.negative { "-" } else { "" };
+    format!("{sign}{}{zeros}", parts.digits).parse().map_err(|_| TOO_BIG)
+}
+
+fn number(value: Value<'_>) -> Encoded<'_> {
+    match value {
+        Value::Integer(number) => (Cell::Integer(number), None),
+        Value::Unsigned(number) => {
+            let float = number as f64;
+            (Cell::Real(float), (float as u128 != u128::from(number)).then_some(CUT))
+        }
+        Value::Float(number) if number.is_finite() => (Cell::Real(number), None),
+        Value::Text(text) | Value::Decimal(text) => number_text(text.trim()),
+        _ => (Cell::Null, Some(BAD)),
+    }
+}
+
+fn number_text(text: &str) -> Encoded<'static> {
+    if let Ok(number) = text.parse::<i64>() {
+        return (Cell::Integer(number), None);
+    }
+    if !is_number(text) {
+        return (Cell::Null, Some(BAD));
+    }
+    let Ok(float) = text.parse::<f64>() else { return (Cell::Null, Some(BAD)) };
+    if !float.is_finite() {
+        return (Cell::Null, Some(TOO_BIG));
+    }
+    // The shortest text of the double has the digits that came: nothing was lost.
+    let same = Digits::of(text).is_some_and(|given| Digits::of(&format!("{float:e}")) == Some(given));
+    (Cell::Real(float), (!same).then_some(CUT))
+}
+
+/// A JSON number, with a leading plus or missing digits before the point tolerated. Not `inf`, not `0x10`.
+fn is_number(text: &str) -> bool {
+    let digit = text.bytes().any(|byte| byte.is_ascii_digit());
+    digit && text.bytes().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte)) && text.parse::<f64>().is_ok()
+}
+
+/// Significant digits without zeros at either end, and the power of ten that follows them.
+#[derive(Debug, PartialEq, Eq)]
+struct Digits {
+    negative: bool,
+    digits: String,
+    exponent: i64,
+}
+
+impl Digits {
+    fn of(text: &str) -> Option<Self> {
+        let (mantissa, exponent) = match text.split_once(['e', 'E']) {
+            Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().ok()?),
+            None => (text, 0),
+        };
+        let negative = mantissa.starts_with('-');
+        let mantissa = mantissa.trim_start_matches(['+', '-']);
+        let (before, after) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+        let mut digits = format!("{before}{after}");
+        let mut exponent = i64::from(exponent) - after.len() as i64;
+        let kept = digits.trim_end_matches('0').len();
+        exponent += (digits.len() - kept) as i64;
+        digits.truncate(kept);
+        let digits = digits.trim_start_matches('0').to_owned();
+        if digits.is_empty() {
+            return Some(Self { negative: false, digits: "0".to_owned(), exponent: 0 });
+        }
+        Some(Self { negative, digits, exponent })
+    }
+}
+
+/// Runs a writer that may cut (a flaw beside a value) or fail (a flaw and NULL).
+fn written(out: &mut String, write: impl FnOnce(&mut String) -> Result<Option<Flaw>, Flaw>) -> Encoded<'_> {
+    out.clear();
+    match write(out) {
+        Ok(flaw) => (Cell::Text(out), flaw),
+        Err(flaw) => (Cell::Null, Some(flaw)),
+    }
+}
+
+type Written = Result<Option<Flaw>, Flaw>;
+
+fn shown(out: &mut String, value: impl std::fmt::Display) -> Written {
+    write!(out, "{value}").map_err(|_| BAD)?;
+    Ok(None)
+}
+
+fn from_days(days: i32) -> Result<NaiveDate, Flaw> {
+    DateTime::from_timestamp(i64::from(days) * 86_400, 0).map(|instant| instant.date_naive()).ok_or(TOO_BIG)
+}
+
+fn two(out: &mut String, number: u32) {
+    out.push(char::from(b'0' + (number / 10 % 10) as u8));
+    out.push(char::from(b'0' + (number % 10) as u8));
+}
+
+/// SQLite's date functions, and text order, end with year 9999.
+fn write_date(out: &mut String, date: NaiveDate) -> Written {
+    let year = u32::try_from(date.year()).ok().filter(|year| (1..=9999).contains(year)).ok_or(TOO_BIG)?;
+    two(out, year / 100);
+    two(out, year % 100);
+    out.push('-');
+    two(out, date.month());
+    out.push('-');
+    two(out, date.day());
+    Ok(None)
+}
+
+fn write_clock(out: &mut String, time: NaiveTime) -> Option<Flaw> {
+    two(out, time.hour());
+    out.push(':');
+    two(out, time.minute());
+    out.push(':');
+    two(out, time.second());
+    out.push('.');
+    let nanos = time.nanosecond() % 1_000_000_000;
+    let micros = nanos / 1000;
+    two(out, micros / 10_000);
+    two(out, micros / 100);
+    two(out, micros);
+    (nanos % 1000 != 0).then_some(CUT)
+}
+
+fn write_instant(out: &mut String, nanos: i128, zoned: bool) -> Written {
+    let seconds = i64::try_from(nanos.div_euclid(1_000_000_000)).map_err(|_| TOO_BIG)?;
+    let part = nanos.rem_euclid(1_000_000_000) as u32;
+    let instant = DateTime::from_timestamp(seconds, part).ok_or(TOO_BIG)?;
+    write_date(out, instant.date_naive())?;
+    out.push('T');
+    let flaw = write_clock(out, instant.time());
+    if zoned {
+        out.push('Z');
+    }
+    Ok(flaw)
+}
+
+fn write_time(out: &mut String, nanos: i64, offset: Option<i32>) -> Written {
+    let seconds = u32::try_from(nanos.div_euclid(1_000_000_000)).map_err(|_| BAD)?;
+    let part = nanos.rem_euclid(1_000_000_000) as u32;
+    let time = NaiveTime::from_num_seconds_from_midnight_opt(seconds, part).ok_or(BAD)?;
+    let flaw = write_clock(out, time);
+    if let Some(offset) = offset {
+        out.push(if offset < 0 { '-' } else { '+' });
+        let minutes = offset.unsigned_abs() / 60;
+        two(out, minutes / 60);
+        out.push(':');
+        two(out, minutes % 60);
+    }
+    Ok(flaw)
+}
+
+fn taken<'a>(text: &'a str, least: usize, most: usize) -> Result<(u32, &'a str), Flaw> {
+    let length = text.bytes().take(most).take_while(u8::is_ascii_digit).count();
+    if length < least {
+        return Err(BAD);
+    }
+    let number = text[..length].parse().map_err(|_| BAD)?;
+    Ok((number, &text[length..]))
+}
+
+/// `loose`: also `/`, `.` and a space between the parts.
+fn parse_date(text: &str, loose: bool) -> Result<(NaiveDate, &str), Flaw> {
+    if text.ends_with(" BC") || text.starts_with(['+', '-']) {
+        return Err(TOO_BIG);
+    }
+    let separator = |text: &str| {
+        let first = text.chars().next().filter(|c| *c == '-' || (loose && "/. ".contains(*c)));
+        first.ok_or(BAD)
+    };
+    let (year, rest) = taken(text, 4, 9)?;
+    let mark = separator(rest)?;
+    let (month, rest) = taken(&rest[1..], 1, 2)?;
+    if separator(rest)? != mark {
+        return Err(BAD);
+    }
+    let (day, rest) = taken(&rest[1..], 1, 2)?;
+    if year > 9999 {
+        return Err(TOO_BIG);
+    }
+    let date = NaiveDate::from_ymd_opt(year as i32, month, day).ok_or(BAD)?;
+    Ok((date, rest))
+}
+
+/// Nanoseconds since midnight.
+fn parse_time(text: &str) -> Result<(i64, &str), Flaw> {
+    let (hour, rest) = taken(text, 1, 2)?;
+    let rest = rest.strip_prefix(':').ok_or(BAD)?;
+    let (minute, rest) = taken(rest, 2, 2)?;
+    let (second, rest) = match rest.strip_prefix(':') {
+        Some(rest) => taken(rest, 2, 2)?,
+        None => (0, rest),
+    };
+    if hour > 23 || minute > 59 || second > 59 {
+        return Err(BAD);
+    }
+    let mut nanos = 0;
+    let mut rest = rest;
+    if let Some(fraction) = rest.strip_prefix(['.', ',']) {
+        let length = fraction.bytes().take_while(u8::is_ascii_digit).count();
+        if length == 0 {
+            return Err(BAD);
+        }
+        let digits: String = format!("{fraction:0<9}", fraction = &fraction[..length.min(9)]);
+        nanos = digits.parse::<i64>().map_err(|_| BAD)?;
+        rest = &fraction[length..];
+    }
+    Ok((i64::from(hour * 3600 + minute * 60 + second) * 1_000_000_000 + nanos, rest))
+}
+
+/// Seconds east of UTC; `None` where nothing is said.
+fn parse_zone(text: &str) -> Result<Option<i32>, Flaw> {
+    let text = text.trim_start();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    if matches!(text, "Z" | "z" | "UTC") {
+        return Ok(Some(0));
+    }
+    let sign = match text.as_bytes()[0] {
+        b'+' => 1,
+        b'-' => -1,
+        _ => return Err(BAD),
+    };
+    let (hours, rest) = taken(&text[1..], 2, 2)?;
+    let rest = rest.strip_prefix(':').unwrap_or(rest);
+    let (minutes, rest) = if rest.is_empty() { (0, rest) } else { taken(rest, 2, 2)? };
+    if !rest.is_empty() || hours > 18 || minutes > 59 {
+        return Err(BAD);
+    }
+    Ok(Some(sign * (hours * 3600 + minutes * 60) as i32))
+}
+
+/// The clock's reading in nanoseconds since 1970, and the seconds that it is east of UTC.
+fn parse_timestamp(text: &str) -> Result<(i128, i32), Flaw> {
+    let (date, rest) = parse_date(text, false)?;
+    let days = i128::from(date.signed_duration_since(NaiveDate::default()).num_days());
+    let midnight = days * 86_400 * 1_000_000_000;
+    if rest.is_empty() {
+        return Ok((midnight, 0));
+    }
+    let rest = rest.strip_prefix(['T', 't', ' ']).ok_or(BAD)?;
+    let (nanos, rest) = parse_time(rest)?;
+    Ok((midnight + i128::from(nanos), parse_zone(rest)?.unwrap_or(0)))
+}
