@@ -36,7 +36,7 @@ pub fn routes() -> Routes {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct SourceDefinitionRead {
+pub(crate) struct SourceDefinitionRead {
     source_definition_id: Uuid,
     name: String,
     docker_repository: String,
@@ -72,7 +72,7 @@ impl From<Definition> for SourceDefinitionRead {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct DestinationDefinitionRead {
+pub(crate) struct DestinationDefinitionRead {
     destination_definition_id: Uuid,
     name: String,
     docker_repository: String,

@@ -13,6 +13,7 @@ mod destinations;
 pub mod error;
 mod health;
 mod ids;
+mod jobs;
 mod openapi;
 mod operations;
 mod routes;
@@ -57,26 +58,28 @@ pub fn routes() -> Routes {
         .merge(destinations::routes())
         .merge(connections::routes())
         .merge(operations::routes())
+        .merge(jobs::routes())
         .merge(state::routes())
         .merge(web_backend::routes())
 }
 
+/// The whole API over `control`.
 pub fn router(control: Control) -> Router {
     let routes = routes();
     let document = openapi::Document::of(routes.operations());
     let api = routes.into_router().method_not_allowed_fallback(wrong_method).layer(axum::Extension(document));
+    layered(Router::new().nest("/api/v1", api), BODY_LIMIT).with_state(AppState { control })
+}
+
+/// What surrounds every operation: request id, span, compression, and an object for whatever goes wrong.
+fn layered<S: Clone + Send + Sync + 'static>(router: Router<S>, body_limit: usize) -> Router<S> {
     let layers = ServiceBuilder::new()
         .layer(SetRequestIdLayer::new(REQUEST_ID, MakeRequestUuid))
         .layer(TraceLayer::new_for_http().make_span_with(span))
         .layer(PropagateRequestIdLayer::new(REQUEST_ID))
         .layer(CompressionLayer::new())
         .layer(CatchPanicLayer::custom(panicked));
-    Router::new()
-        .nest("/api/v1", api)
-        .fallback(no_route)
-        .layer(DefaultBodyLimit::max(BODY_LIMIT))
-        .layer(layers)
-        .with_state(AppState { control })
+    router.fallback(no_route).layer(DefaultBodyLimit::max(body_limit)).layer(layers)
 }
 
 /// Method, path and request id; never a body, never a query (Invariant 6).
@@ -102,4 +105,40 @@ async fn wrong_method(method: Method, uri: Uri) -> ApiError {
 fn panicked(_: Box<dyn Any + Send>) -> Response {
     ApiError::from(Error::new(ErrorKind::Internal, "internal", "This is a bug: the request could not be answered."))
         .into_response()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use axum::{body::Body as Bytes, http::header, routing::post};
+    use serde_json::Value;
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::body::Body;
+
+    /// Status and body of a POST with these bytes.
+    async fn answer(router: &Router, path: &str, body: &'static str) -> (StatusCode, Value) {
+        let request = Request::post(path).body(Bytes::from(body)).unwrap();
+        let response = router.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.headers()[header::CONTENT_TYPE], "application/json");
+        let status = response.status();
+        let bytes = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        (status, serde_json::from_slice(&bytes).unwrap())
+    }
+
+    #[tokio::test]
+    async fn panics_and_large_bodies_are_answered_with_objects() {
+        async fn panics() {
+            panic!("secret details");
+        }
+        async fn takes(Body(_): Body<Value>) {}
+        let router = layered(Router::new().route("/panics", post(panics)).route("/takes", post(takes)), 10);
+        let (status, body) = answer(&router, "/panics", "").await;
+        assert_eq!((status.as_u16(), &body["code"]), (500, &"internal".into()));
+        assert!(!body.to_string().contains("secret details"));
+        let (status, body) = answer(&router, "/takes", "{\"a\":\"0123456789\"}").await;
+        assert_eq!((status.as_u16(), &body["code"]), (413, &"body_too_large".into()));
+        assert!(body["message"].is_string());
+    }
 }

@@ -132,8 +132,8 @@ async fn prepare(control: &Control, claimed: Claimed, plan: Plan) -> Result<Opti
     };
     let mut catalog = catalog?;
     set_generations(&mut catalog, &kind, &claimed);
-    let source = control.resolve(ActorKind::Source.into(), connection.source_id).await?;
-    let destination = control.resolve(ActorKind::Destination.into(), connection.destination_id).await?;
+    let source = control.resolve(ActorKind::Source, connection.source_id).await?;
+    let destination = control.resolve(ActorKind::Destination, connection.destination_id).await?;
     let redactor = source.redactor.clone().with(destination.redactor.clone());
     let input = AttemptInput {
         claim: claimed.claim,
