@@ -57,6 +57,10 @@ fn rows() -> Vec<Row> {
     rows.extend(definition_rows());
     rows.extend(source_rows());
     rows.extend(destination_rows());
+    rows.extend(job_rows());
+    rows.extend(connection_rows());
+    rows.extend(operation_rows());
+    rows.extend(state_rows());
     rows
 }
 
@@ -235,6 +239,142 @@ fn destination_rows() -> Vec<Row> {
             |w| Wrong::Body(422, json!({"workspaceId": w.workspace, "destinationDefinitionId": "x"})),
         ),
         row("destinations/delete", needs, own, nobody),
+    ]
+}
+
+fn connection_rows() -> Vec<Row> {
+    let needs = Needs::Connection;
+    let own: fn(&World) -> Value = |w| json!({"connectionId": w.connection});
+    let nobody: fn(&World) -> Wrong = |_| Wrong::Body(404, json!({"connectionId": NOBODY}));
+    let of_workspace: fn(&World) -> Value = |w| json!({"workspaceId": w.workspace});
+    let no_id: fn(&World) -> Wrong = |_| Wrong::Body(422, json!({"workspaceId": ["x"]}));
+    vec![
+        row(
+            "connections/create",
+            Needs::Actors,
+            |w| {
+                json!({
+                    "sourceId": w.source, "destinationId": w.destination, "status": "active", "name": "all of it",
+                    "namespaceDefinition": "customformat", "namespaceFormat": "raw_${SOURCE_NAMESPACE}", "prefix": "p_",
+                    "operationIds": [w.operation], "syncCatalog": w.catalog, "sourceCatalogId": w.catalog_id,
+                    "scheduleType": "cron",
+                    "scheduleData": {"cron": {"cronExpression": "0 0 6 * * ?", "cronTimeZone": "Asia/Kathmandu"}},
+                    "resourceRequirements": {"cpu_request": "0.5", "cpu_limit": "1", "memory_request": "64Mi", "memory_limit": "1Gi"},
+                    "geography": "eu", "notifySchemaChanges": true, "nonBreakingChangesPreference": "disable"
+                })
+            },
+            |w| Wrong::Body(422, json!({"sourceId": w.source, "destinationId": w.destination})),
+        ),
+        row(
+            "connections/update",
+            needs,
+            |w| {
+                json!({
+                    "connectionId": w.connection, "name": "other", "status": "inactive", "prefix": "q_", "scheduleType": "basic",
+                    "scheduleData": {"basicSchedule": {"units": 2, "timeUnit": "hours"}}, "operationIds": [w.operation],
+                    "syncCatalog": w.catalog, "breakingChange": false
+                })
+            },
+            |w| Wrong::Body(422, json!({"connectionId": w.connection, "schedule": {"units": 1, "timeUnit": "hours"}})),
+        ),
+        row("connections/get", needs, own, nobody),
+        row("connections/list", needs, of_workspace, no_id),
+        row("connections/list_all", needs, of_workspace, no_id),
+        row(
+            "connections/search",
+            needs,
+            |w| json!({"sourceId": w.source, "source": {"connectionConfiguration": {"count": 10}}, "scheduleType": "manual"}),
+            |_| Wrong::Body(422, json!({"status": "locked"})),
+        ),
+        row("connections/delete", needs, own, nobody),
+        row(
+            "web_backend/connections/get",
+            Needs::Job,
+            |w| json!({"connectionId": w.connection, "withRefreshedCatalog": true}),
+            nobody,
+        ),
+    ]
+}
+
+fn operation_rows() -> Vec<Row> {
+    let needs = Needs::Actors;
+    let own: fn(&World) -> Value = |w| json!({"operationId": w.operation});
+    let nobody: fn(&World) -> Wrong = |_| Wrong::Body(404, json!({"operationId": NOBODY}));
+    vec![
+        row(
+            "operations/create",
+            needs,
+            |w| {
+                json!({"workspaceId": w.workspace, "name": "hook", "operatorConfiguration": {"operatorType": "webhook",
+                    "webhook": {"webhookConfigId": NOBODY, "webhookType": "dbtCloud", "dbtCloud": {"accountId": 1, "jobId": 2}}}})
+            },
+            |w| Wrong::Body(422, json!({"workspaceId": w.workspace, "name": "x", "operatorConfiguration": {"operatorType": "dbt"}})),
+        ),
+        row(
+            "operations/update",
+            needs,
+            |w| {
+                json!({"operationId": w.operation, "name": "models", "operatorConfiguration": {"operatorType": "dbt",
+                    "dbt": {"gitRepoUrl": "https://example.org/x.git", "gitRepoBranch": "main", "dockerImage": "dbt", "dbtArguments": "run"}}})
+            },
+            |_| {
+                Wrong::Body(404, json!({"operationId": NOBODY, "name": "x", "operatorConfiguration":
+                    {"operatorType": "normalization", "normalization": {"option": "basic"}}}))
+            },
+        ),
+        row("operations/get", needs, own, nobody),
+        row(
+            "operations/list",
+            Needs::Connection,
+            |w| json!({"connectionId": w.connection}),
+            |_| Wrong::Body(404, json!({"connectionId": NOBODY})),
+        ),
+        row("operations/delete", needs, own, |_| Wrong::Body(422, json!({"operationId": "x"}))),
+        row(
+            "operations/check",
+            needs,
+            |_| json!({"operatorType": "normalization", "normalization": {"option": "basic"}}),
+            |_| Wrong::Body(422, json!({"operatorType": "sql"})),
+        ),
+    ]
+}
+
+fn state_rows() -> Vec<Row> {
+    let needs = Needs::Connection;
+    vec![
+        row("state/get", needs, |w| json!({"connectionId": w.connection}), |_| Wrong::Body(422, json!({"connectionId": 1}))),
+        row(
+            "state/create_or_update",
+            needs,
+            |w| {
+                json!({"connectionId": w.connection, "connectionState": {"connectionId": w.connection, "stateType": "global",
+                    "globalState": {"shared_state": {"lsn": 1}, "streamStates": [
+                        {"streamDescriptor": {"name": "users", "namespace": "shop"}, "streamState": {"id": 5}}]}}})
+            },
+            |_| Wrong::Body(404, json!({"connectionId": NOBODY, "connectionState": {"connectionId": NOBODY, "stateType": "stream", "streamState": []}})),
+        ),
+    ]
+}
+
+fn job_rows() -> Vec<Row> {
+    let connection: fn(&World) -> Value = |w| json!({"connectionId": w.connection});
+    let no_connection: fn(&World) -> Wrong = |_| Wrong::Body(404, json!({"connectionId": NOBODY}));
+    let job: fn(&World) -> Value = |w| json!({"id": w.job});
+    let no_job: fn(&World) -> Wrong = |_| Wrong::Body(404, json!({"id": 1_000_000}));
+    vec![
+        row("connections/sync", Needs::Connection, connection, no_connection),
+        row("connections/reset", Needs::Job, connection, no_connection),
+        row(
+            "jobs/list",
+            Needs::Job,
+            |w| json!({"configTypes": ["sync", "reset_connection"], "configId": w.connection}),
+            |w| Wrong::Body(422, json!({"configTypes": ["refresh"], "configId": w.connection})),
+        ),
+        row("jobs/get", Needs::Job, job, no_job),
+        row("jobs/get_light", Needs::Job, job, no_job),
+        row("jobs/get_last_replication_job", Needs::Job, connection, |_| Wrong::Body(422, json!({"connectionId": 5}))),
+        row("jobs/get_debug_info", Needs::Job, job, no_job),
+        row("jobs/cancel", Needs::Job, job, no_job),
     ]
 }
 

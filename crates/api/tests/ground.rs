@@ -98,6 +98,8 @@ pub struct World {
     pub destination: String,
     /// Manual, with the streams `users` and `orders`.
     pub connection: String,
+    /// In no connection yet.
+    pub operation: String,
     /// 0 without one.
     pub job: i64,
     /// As discovered from the source.
@@ -131,12 +133,18 @@ impl World {
             "connectionConfiguration": {"destination_path": "a.db"}
         });
         let destination = id(&server.post("destinations/create", destination).await.ok(), "destinationId");
+        let operation = json!({
+            "workspaceId": workspace, "name": "normalize",
+            "operatorConfiguration": {"operatorType": "normalization", "normalization": {"option": "basic"}}
+        });
+        let operation = id(&server.post("operations/create", operation).await.ok(), "operationId");
         let discovered = server.post("sources/discover_schema", json!({"sourceId": source})).await.ok();
         Self {
             workspace,
             source,
             destination,
             connection: NOBODY.to_owned(),
+            operation,
             job: 0,
             catalog: discovered["catalog"].clone(),
             catalog_id: id(&discovered, "catalogId"),

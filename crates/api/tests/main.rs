@@ -6,5 +6,6 @@
 mod actors;
 mod contract;
 mod ground;
+mod jobs;
 mod schema;
 mod wire;
