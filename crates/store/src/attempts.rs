@@ -1,5 +1,8 @@
 //! Attempts: tries of a job, numbered from 0. An attempt is made by a claim (see [`crate::claims`]) and ended once, by
 //! its owner or, when its process died, by whoever voids its lease.
+//!
+//! A transaction that touches a job and its attempt gets the job first ([`Tx::job`] locks it on Postgres): everybody locks
+//! them in that order, so nobody waits in a circle.
 
 use protocol::{Json, checkpoint::Claim};
 use serde::{Deserialize, Serialize};
@@ -120,7 +123,13 @@ impl Tx {
 
     /// Ends an attempt. `Fenced`, and nothing is changed, if it has ended already or is another owner's: so what was
     /// cancelled stays cancelled.
-    pub async fn end_attempt(&mut self, claim: &Claim, status: AttemptStatus, outcome: &Json, now_ms: i64) -> Result<()> {
+    pub async fn end_attempt(
+        &mut self,
+        claim: &Claim,
+        status: AttemptStatus,
+        outcome: &Json,
+        now_ms: i64,
+    ) -> Result<()> {
         self.confirm_claim(claim, now_ms).await?;
         sqlx::query("update attempts set status = $3, outcome = $4, ended_ms = $5 where job_id = $1 and number = $2")
             .bind(claim.job)

@@ -18,8 +18,7 @@ pub struct CatalogFetch {
     pub created_ms: i64,
 }
 
-const FETCH: &str =
-    "select id, source_id, catalog_id, connector_version, config_hash, created_ms from catalog_fetches";
+const FETCH: &str = "select id, source_id, catalog_id, connector_version, config_hash, created_ms from catalog_fetches";
 
 fn decode(row: &AnyRow) -> Result<CatalogFetch> {
     Ok(CatalogFetch {

@@ -9,11 +9,7 @@ use protocol::{StreamDescriptor, checkpoint::Claim};
 use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
-use crate::{
-    Backend, Error, Job, JobStatus, Result, Tx,
-    columns::Columns,
-    jobs,
-};
+use crate::{Backend, Error, Job, JobStatus, Result, Tx, columns::Columns, jobs};
 
 /// A stream of the configured catalog, as an attempt is about to sync it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,7 +106,7 @@ impl Tx {
 
     async fn claimable(&mut self, job: i64, now_ms: i64) -> Result<Option<Job>> {
         let skip = match self.backend() {
-            Backend::Postgres => " for update skip locked",
+            Backend::Postgres => " for no key update skip locked",
             Backend::Sqlite => "",
         };
         let sql = format!(
@@ -140,6 +136,13 @@ impl Tx {
     pub(crate) async fn void_worker(&mut self, worker: &str, now_ms: i64) -> Result<Vec<Voided>> {
         // First the row: a claim of this worker that is under way ends before it, or finds it gone.
         sqlx::query("delete from workers where id = $1").bind(worker).execute(self.conn()).await?;
+        // Then the jobs, before their attempts: the order in which everybody locks them.
+        let sql = format!(
+            "select id from jobs where id in (select job_id from attempts where worker_id = $1 and status = 'running') \
+             order by id{}",
+            self.lock_rows()
+        );
+        sqlx::query(AssertSqlSafe(sql)).bind(worker).fetch_all(self.conn()).await?;
         let rows = sqlx::query(
             "update attempts set status = 'failed', crashed = 1, updated_ms = $2, ended_ms = $2 \
              where worker_id = $1 and status = 'running' returning job_id, number",

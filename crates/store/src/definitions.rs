@@ -25,8 +25,7 @@ pub struct Definition {
     pub updated_ms: i64,
 }
 
-const COLUMNS: &str =
-    "select id, kind, name, doc, custom, public, tombstone, created_ms, updated_ms from definitions";
+const COLUMNS: &str = "select id, kind, name, doc, custom, public, tombstone, created_ms, updated_ms from definitions";
 
 fn decode(row: &AnyRow) -> Result<Definition> {
     Ok(Definition {

@@ -3,9 +3,8 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value};
 use sqlx::{
-    AssertSqlSafe, Column, Row,
+    AssertSqlSafe, Column, Row, ValueRef,
     any::{AnyRow, AnyTypeInfoKind},
-    ValueRef,
 };
 
 use crate::{Result, Store};

@@ -16,6 +16,8 @@ pub enum ErrorKind {
     Unavailable,
     /// The store cannot be opened as configured: held by another process, written by a newer version, or under another key.
     Refused,
+    /// A text holds a NUL character, which Postgres cannot keep.
+    Invalid,
     /// What is stored cannot be decoded.
     Corrupt,
     /// Our fault.
@@ -86,11 +88,16 @@ impl From<sqlx::Error> for Error {
             {
                 (ErrorKind::Unavailable, "the store is busy or shutting down")
             }
+            E::Database(database) if database.code().as_deref() == Some("22021") => {
+                (ErrorKind::Invalid, "a text holds a character that cannot be stored (NUL)")
+            }
             E::Database(_) => (ErrorKind::Internal, "the store refused a statement"),
             E::Io(_) | E::Tls(_) | E::Protocol(_) | E::WorkerCrashed => (ErrorKind::Unavailable, "the store broke off"),
             E::PoolTimedOut => (ErrorKind::Unavailable, "no connection to the store became free in time"),
             E::PoolClosed => (ErrorKind::Unavailable, "the store is closed"),
-            E::ColumnDecode { .. } | E::Decode(_) => (ErrorKind::Corrupt, "the store holds something that cannot be read"),
+            E::ColumnDecode { .. } | E::Decode(_) => {
+                (ErrorKind::Corrupt, "the store holds something that cannot be read")
+            }
             _ => (ErrorKind::Internal, "the store failed"),
         };
         Self::new(kind, message).with_source(error)

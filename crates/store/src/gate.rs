@@ -102,6 +102,11 @@ mod tests {
 
     use super::*;
 
+    fn waiting(gate: &Gate) -> usize {
+        let state = gate.lock();
+        state.api.len() + state.ledger.len()
+    }
+
     /// Queues waiters in the given order while the gate is held, and returns the order in which they get their turns.
     async fn order(waiters: &[(Priority, usize)]) -> Vec<usize> {
         let gate = Gate::default();
@@ -110,12 +115,12 @@ mod tests {
         let mut tasks = Vec::new();
         for &(priority, name) in waiters {
             let (own, done) = (gate.clone(), done.clone());
-            let before = gate.lock().api.len() + gate.lock().ledger.len();
+            let before = waiting(&gate);
             tasks.push(tokio::spawn(async move {
                 let _turn = own.enter(priority).await;
                 done.send(name).unwrap();
             }));
-            while gate.lock().api.len() + gate.lock().ledger.len() == before {
+            while waiting(&gate) == before {
                 tokio::task::yield_now().await;
             }
         }
@@ -152,7 +157,7 @@ mod tests {
         let held = gate.enter(Priority::Api).await;
         let own = gate.clone();
         let waiter = tokio::spawn(async move { drop(own.enter(Priority::Api).await) });
-        while gate.lock().api.is_empty() {
+        while waiting(&gate) == 0 {
             tokio::task::yield_now().await;
         }
         waiter.abort();

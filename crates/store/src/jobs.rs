@@ -192,7 +192,8 @@ impl Tx {
     /// Moves a job on. False, and nothing is changed, if it does not exist or has a final status.
     pub async fn set_job_status(&mut self, job: i64, status: JobStatus, now_ms: i64) -> Result<bool> {
         let sql = format!("update jobs set status = $2, updated_ms = $3 where id = $1 and {ACTIVE}");
-        let done = sqlx::query(AssertSqlSafe(sql)).bind(job).bind(word(status)).bind(now_ms).execute(self.conn()).await?;
+        let done =
+            sqlx::query(AssertSqlSafe(sql)).bind(job).bind(word(status)).bind(now_ms).execute(self.conn()).await?;
         Ok(done.rows_affected() > 0)
     }
 

@@ -39,9 +39,15 @@ pub(crate) async fn version(conn: &mut AnyConnection, steps: &[Migration]) -> Re
     if applied.len() > steps.len() {
         return Err(Error::new(
             ErrorKind::Refused,
-            format!("the store has schema version {}, this program knows versions up to {}", applied.len(), steps.len()),
+            format!(
+                "the store has schema version {}, this program knows versions up to {}",
+                applied.len(),
+                steps.len()
+            ),
         )
-        .with_hint("it was opened by a newer release: start that one, or restore the backup made before its migration"));
+        .with_hint(
+            "it was opened by a newer release: start that one, or restore the backup made before its migration",
+        ));
     }
     for (step, row) in steps.iter().zip(&applied) {
         if row.try_get::<String, _>("checksum")? != step.checksum() {

@@ -10,7 +10,7 @@ use std::{
 };
 
 use sqlx::{
-    Any, AnyConnection, AnyPool, ConnectOptions, Row,
+    Any, AnyConnection, AnyPool, ConnectOptions, Connection, Row,
     any::{AnyConnectOptions, AnyPoolOptions},
 };
 use uuid::Uuid;
@@ -23,6 +23,7 @@ use crate::{
 
 /// How long a transaction may wait for the writer or for a free connection.
 const WAIT: Duration = Duration::from_secs(30);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const SQLITE_READERS: u32 = 4;
 const POSTGRES_CONNECTIONS: u32 = 16;
 /// Any two programs that migrate the same Postgres database at once take this key.
@@ -172,12 +173,19 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
 }
 
 async fn sqlite_pool(path: &Path, read_only: bool) -> Result<AnyPool> {
-    // synchronous=FULL: an answered write survives a power cut. Only the writer's is relevant.
+    // synchronous=FULL: an answered write survives a power cut.
     let pragmas = match read_only {
         false => "pragma journal_mode=wal; pragma synchronous=full; pragma foreign_keys=on; pragma busy_timeout=10000",
         true => "pragma query_only=on; pragma busy_timeout=10000",
     };
     let options = sqlite_options(path)?;
+    if !read_only {
+        // The pool tries again and again; what cannot be opened at all is told at once. This creates the file.
+        let failed = |error| cannot_open(&path.display().to_string(), error);
+        let mut conn = AnyConnection::connect_with(&options).await.map_err(failed)?;
+        sqlx::raw_sql(pragmas).execute(&mut conn).await.map_err(failed)?;
+        conn.close().await?;
+    }
     let pool = AnyPoolOptions::new()
         .max_connections(if read_only { SQLITE_READERS } else { 1 })
         .acquire_timeout(WAIT)
@@ -190,8 +198,6 @@ async fn sqlite_pool(path: &Path, read_only: bool) -> Result<AnyPool> {
             })
         })
         .connect_lazy_with(options);
-    // The first connection of the writer creates the file; the readers come after it.
-    pool.acquire().await.map_err(|error| cannot_open(&path.display().to_string(), error))?;
     Ok(pool)
 }
 
@@ -210,12 +216,16 @@ fn sqlite_options(path: &Path) -> Result<AnyConnectOptions> {
 
 async fn postgres_pool(text: &str) -> Result<AnyPool> {
     let options: AnyConnectOptions = text.parse().map_err(|error| cannot_open("the Postgres URL", error))?;
-    AnyPoolOptions::new()
-        .max_connections(POSTGRES_CONNECTIONS)
-        .acquire_timeout(WAIT)
-        .connect_with(options.disable_statement_logging())
-        .await
-        .map_err(|error| cannot_open("the Postgres database", error))
+    let options = options.disable_statement_logging();
+    let failed = |error| cannot_open("the Postgres database", error);
+    // The pool tries again and again; what cannot be reached at all is told at once.
+    match tokio::time::timeout(CONNECT_TIMEOUT, AnyConnection::connect_with(&options)).await {
+        Ok(conn) => conn.map_err(failed)?.close().await?,
+        Err(error) => {
+            return Err(Error::new(ErrorKind::Unavailable, "the Postgres database does not answer").with_source(error));
+        }
+    }
+    Ok(AnyPoolOptions::new().max_connections(POSTGRES_CONNECTIONS).acquire_timeout(WAIT).connect_lazy_with(options))
 }
 
 fn cannot_open(what: &str, error: sqlx::Error) -> Error {
@@ -283,12 +293,107 @@ async fn identify(url: &StoreUrl, writer: &AnyPool, key: &MasterKey) -> Result<S
         match row.try_get::<String, _>("name")?.as_str() {
             "store_id" => id = value,
             "secret_key" if value != key.fingerprint() => {
-                return Err(Error::new(ErrorKind::Refused, "the secret key is not the one of this store")
-                    .with_hint("give the key that was in use when the store was made: LEAT_SECRET_KEY or the file secret.key"));
+                return Err(Error::new(ErrorKind::Refused, "the secret key is not the one of this store").with_hint(
+                    "give the key that was in use when the store was made: LEAT_SECRET_KEY or the file secret.key",
+                ));
             }
             _ => {}
         }
     }
     tx.commit().await?;
     Ok(id)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    const FIRST: Migration = Migration { name: "first", sql: MIGRATIONS[0].sql };
+    const OLD: &[Migration] = &[FIRST];
+    const NEW: &[Migration] = &[
+        FIRST,
+        Migration { name: "colours", sql: "create table colours (name text primary key); drop table grants;" },
+    ];
+    const OTHER: &[Migration] =
+        &[Migration { name: "first", sql: concat!(include_str!("../migrations/0001_first.sql"), "-- edited") }];
+    const BROKEN: &[Migration] =
+        &[FIRST, Migration { name: "broken", sql: "create table colours (name text); create nonsense;" }];
+
+    async fn open(path: &Path, steps: &'static [Migration]) -> Result<Store> {
+        Store::open_with(StoreUrl::Sqlite(path.to_owned()), MasterKey::new([1; 32]), steps).await
+    }
+
+    async fn tables(store: &Store) -> Vec<String> {
+        let mut tx = store.read().await.unwrap();
+        let rows = sqlx::query("select name from sqlite_schema where type = 'table' order by name")
+            .fetch_all(tx.conn())
+            .await
+            .unwrap();
+        rows.iter().map(|row| row.try_get("name").unwrap()).collect()
+    }
+
+    #[tokio::test]
+    async fn an_older_file_is_backed_up_and_migrated() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("leat.db");
+        let backup = folder.path().join("leat.db.v1.backup");
+        let store = open(&path, OLD).await.unwrap();
+        let id = store.id().to_owned();
+        store.close().await;
+        open(&path, OLD).await.unwrap().close().await;
+        assert!(!backup.exists(), "nothing to migrate, nothing to back up");
+
+        let store = open(&path, NEW).await.unwrap();
+        assert_eq!(store.id(), id);
+        let names = tables(&store).await;
+        assert!(names.contains(&"colours".into()) && !names.contains(&"grants".into()));
+        store.close().await;
+        let old = open(&backup, OLD).await.unwrap();
+        assert_eq!(old.id(), id, "the backup is the store as it was");
+        assert!(tables(&old).await.contains(&"grants".into()));
+    }
+
+    #[tokio::test]
+    async fn a_newer_or_different_file_is_refused_and_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("leat.db");
+        open(&path, NEW).await.unwrap().close().await;
+        for (steps, reason) in [(OLD, "knows versions up to 1"), (OTHER, "knows versions up to 1")] {
+            let refused = open(&path, steps).await.err().unwrap();
+            assert_eq!(refused.kind, ErrorKind::Refused);
+            assert!(refused.message.contains(reason), "{refused}");
+        }
+        let path = folder.path().join("other.db");
+        open(&path, OTHER).await.unwrap().close().await;
+        let refused = open(&path, OLD).await.err().unwrap();
+        assert!(refused.message.contains("another build"), "{refused}");
+        open(&path, OTHER).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_failed_migration_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("leat.db");
+        open(&path, OLD).await.unwrap().close().await;
+        assert!(open(&path, BROKEN).await.is_err());
+        let store = open(&path, OLD).await.unwrap();
+        assert!(!tables(&store).await.contains(&"colours".into()));
+        store.close().await;
+        assert!(open(&path, BROKEN).await.is_err());
+        assert!(folder.path().join("leat.db.v1.backup-2").exists(), "a backup is never overwritten");
+    }
+
+    /// The dump would not show a change in a table that it leaves out.
+    #[tokio::test]
+    async fn the_dump_has_every_table() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(&folder.path().join("leat.db"), MIGRATIONS).await.unwrap();
+        let dump = store.dump().await.unwrap();
+        let mut dumped: Vec<String> = dump.as_object().unwrap().keys().cloned().collect();
+        dumped.push("schema_migrations".into());
+        dumped.sort_unstable();
+        assert_eq!(dumped, tables(&store).await);
+    }
 }

@@ -18,8 +18,7 @@ pub struct Operation {
     pub updated_ms: i64,
 }
 
-const COLUMNS: &str =
-    "select id, workspace_id, name, doc, tombstone, created_ms, updated_ms from operations";
+const COLUMNS: &str = "select id, workspace_id, name, doc, tombstone, created_ms, updated_ms from operations";
 
 fn decode(row: &AnyRow) -> Result<Operation> {
     Ok(Operation {
@@ -53,16 +52,15 @@ impl Tx {
 
     /// Writes name, doc, tombstone and time. False if there is no such row.
     pub async fn update_operation(&mut self, row: &Operation) -> Result<bool> {
-        let done = sqlx::query(
-            "update operations set name = $2, doc = $3, tombstone = $4, updated_ms = $5 where id = $1",
-        )
-        .bind(row.id.to_string())
-        .bind(row.name.as_str())
-        .bind(row.doc.text())
-        .bind(i64::from(row.tombstone))
-        .bind(row.updated_ms)
-        .execute(self.conn())
-        .await?;
+        let done =
+            sqlx::query("update operations set name = $2, doc = $3, tombstone = $4, updated_ms = $5 where id = $1")
+                .bind(row.id.to_string())
+                .bind(row.name.as_str())
+                .bind(row.doc.text())
+                .bind(i64::from(row.tombstone))
+                .bind(row.updated_ms)
+                .execute(self.conn())
+                .await?;
         Ok(done.rows_affected() > 0)
     }
 

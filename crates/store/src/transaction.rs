@@ -68,7 +68,8 @@ impl Tx {
     /// The suffix that locks the rows of a `select` that decides what is written (SQLite has only one writer anyway).
     pub(crate) fn lock_rows(&self) -> &'static str {
         match self.backend {
-            Backend::Postgres if self.writes => " for update",
+            // Not `for update`: that would also block the foreign-key checks of ledger entries.
+            Backend::Postgres if self.writes => " for no key update",
             _ => "",
         }
     }

@@ -85,8 +85,7 @@ impl Tx {
     /// Oldest first.
     pub async fn workspaces(&mut self, include_deleted: bool) -> Result<Vec<Workspace>> {
         let sql = format!("{COLUMNS} where tombstone = 0 or $1 = 1 order by created_ms, id");
-        let rows =
-            sqlx::query(AssertSqlSafe(sql)).bind(i64::from(include_deleted)).fetch_all(self.conn()).await?;
+        let rows = sqlx::query(AssertSqlSafe(sql)).bind(i64::from(include_deleted)).fetch_all(self.conn()).await?;
         rows.iter().map(decode).collect()
     }
 }

@@ -160,21 +160,27 @@ impl Tx {
     ) -> Result<Entry> {
         let number = self.reserve_origin(connection).await?;
         let point = Point { origin: number, seq: 0 };
-        let entry =
-            Entry { point, kind: new.kind, why: new.why, job, attempt, state: new.state.clone(), lines: new.lines.clone() };
+        let entry = Entry {
+            point,
+            kind: new.kind,
+            why: new.why,
+            job,
+            attempt,
+            state: new.state.clone(),
+            lines: new.lines.clone(),
+        };
         self.insert_entry(connection, number, &entry, &entry.lines, now_ms, now_ms).await?;
         Ok(entry)
     }
 
     async fn has_line(&mut self, connection: Uuid, stream: &StreamDescriptor) -> Result<bool> {
-        let row = sqlx::query(
-            "select 1 from ledger_lines where connection_id = $1 and namespace = $2 and name = $3 limit 1",
-        )
-        .bind(connection.to_string())
-        .bind(namespace(stream))
-        .bind(stream.name.as_str())
-        .fetch_optional(self.conn())
-        .await?;
+        let row =
+            sqlx::query("select 1 from ledger_lines where connection_id = $1 and namespace = $2 and name = $3 limit 1")
+                .bind(connection.to_string())
+                .bind(namespace(stream))
+                .bind(stream.name.as_str())
+                .fetch_optional(self.conn())
+                .await?;
         Ok(row.is_some())
     }
 
@@ -293,14 +299,12 @@ impl Tx {
             Error::new(ErrorKind::Internal, "a state could not be written as JSON").with_source(error)
         })?;
         let hash = hex(&Sha256::digest(json.text().as_bytes()));
-        sqlx::query(
-            "insert into state_blobs (connection_id, hash, state) values ($1, $2, $3) on conflict do nothing",
-        )
-        .bind(connection.to_string())
-        .bind(hash.as_str())
-        .bind(json.text())
-        .execute(self.conn())
-        .await?;
+        sqlx::query("insert into state_blobs (connection_id, hash, state) values ($1, $2, $3) on conflict do nothing")
+            .bind(connection.to_string())
+            .bind(hash.as_str())
+            .bind(json.text())
+            .execute(self.conn())
+            .await?;
         Ok(hash)
     }
 

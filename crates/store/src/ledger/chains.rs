@@ -76,9 +76,7 @@ impl Tx {
         .bind(connection.to_string())
         .fetch_all(self.conn())
         .await?;
-        rows.iter()
-            .map(|row| Ok((row.stream()?, Point { origin: row.int("origin")?, seq: row.int("seq")? })))
-            .collect()
+        rows.iter().map(|row| Ok((row.stream()?, Point { origin: row.int("origin")?, seq: row.int("seq")? }))).collect()
     }
 
     async fn generations(&mut self, connection: Uuid) -> Result<HashMap<StreamDescriptor, i64>> {
