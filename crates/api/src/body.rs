@@ -345,4 +345,15 @@ mod tests {
             assert_eq!(sample.connection_configuration.unwrap().0.to_string(), expected);
         }
     }
+
+    proptest::proptest! {
+        /// Invariant 7: whatever comes, the parser answers.
+        #[test]
+        fn no_body_makes_it_panic(bytes: Vec<u8>, text in r#"[\[\]{}":,a-z0-9\\un ]{0,60}"#) {
+            let _ = parse::<Sample>(&bytes);
+            let _ = parse::<Sample>(text.as_bytes());
+            let _ = parse::<Sample>(format!(r#"{{"id":"{ID}","free":{text}}}"#).as_bytes());
+            let _ = parse::<Sample>(format!(r#"{{"id":"{ID}","connectionConfiguration":"{text}"}}"#).as_bytes());
+        }
+    }
 }

@@ -4,7 +4,7 @@
 //! ([`crate::secrets`]), and only a masked one is ever shown. [`Control::resolve`] gives the clear one, for a connector and
 //! for nobody else (Invariant 6). Start with [`Control::create_actor`].
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map::Entry};
 
 use protocol::Json;
 use serde_json::Value;
@@ -216,10 +216,11 @@ impl Control {
         let mut known: HashMap<Uuid, Definition> = HashMap::new();
         let mut actors = Vec::new();
         for row in tx.actors(&filter).await? {
-            if !known.contains_key(&row.definition_id) {
-                known.insert(row.definition_id, definitions::find(&mut tx, kind, row.definition_id).await?);
-            }
-            actors.push(shown(&row, &known[&row.definition_id])?);
+            let definition = match known.entry(row.definition_id) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(unknown) => unknown.insert(definitions::find(&mut tx, kind, row.definition_id).await?),
+            };
+            actors.push(shown(&row, definition)?);
         }
         Ok(actors)
     }

@@ -3,7 +3,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use store::{Priority, Store, Tx};
+use store::{Keep, Priority, Store, Tx};
+use uuid::Uuid;
 
 use crate::{Result, clock::SharedClock, dispatch::Dispatch, executor::Limits, runner::Runner};
 
@@ -14,11 +15,13 @@ pub struct Settings {
     pub connector_timeout: Duration,
     /// How many jobs may run at once.
     pub limits: Limits,
+    /// How long what has ended is kept.
+    pub keep: Keep,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { connector_timeout: Duration::from_secs(50), limits: Limits::default() }
+        Self { connector_timeout: Duration::from_secs(50), limits: Limits::default(), keep: Keep::default() }
     }
 }
 
@@ -79,6 +82,6 @@ impl Control {
     /// Whether the store answers.
     pub async fn is_available(&self) -> bool {
         let Ok(mut tx) = self.inner.store.read().await else { return false };
-        tx.workspaces(false).await.is_ok()
+        tx.workspace(Uuid::nil()).await.is_ok()
     }
 }

@@ -39,9 +39,9 @@ pub struct Error {
     pub code: &'static str,
     pub message: String,
     /// What to do about it.
-    pub hint: Option<String>,
+    pub hint: Option<Box<str>>,
     /// The id that was not found.
-    pub id: Option<String>,
+    pub id: Option<Box<str>>,
     pub violations: Vec<Violation>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
@@ -55,7 +55,7 @@ impl Error {
     pub fn not_found(token: &'static str, id: impl fmt::Display) -> Self {
         let id = id.to_string();
         let mut error = Self::new(ErrorKind::NotFound, "not_found", format!("Could not find {token} with id {id}"));
-        error.id = Some(id);
+        error.id = Some(id.into());
         error
     }
 
@@ -81,7 +81,7 @@ impl Error {
     }
 
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        self.hint = Some(hint.into().into());
         self
     }
 

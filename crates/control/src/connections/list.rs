@@ -2,7 +2,7 @@
 //!
 //! Lists come in pieces, so that ten thousand catalogs never lie in memory at once.
 
-use std::{collections::HashMap, sync::Arc, vec};
+use std::{collections::{HashMap, hash_map::Entry}, sync::Arc, vec};
 
 use protocol::Json;
 use store::{ActorKind, ConnectionFilter};
@@ -93,8 +93,8 @@ impl Control {
         };
         let mut matching = HashMap::new();
         for id in found.iter().map(actor_of) {
-            if !matching.contains_key(&id) {
-                matching.insert(id, wanted.matches(&self.actor(kind, id).await?.candidate()));
+            if let Entry::Vacant(unknown) = matching.entry(id) {
+                unknown.insert(wanted.matches(&self.actor(kind, id).await?.candidate()));
             }
         }
         found.retain(|connection| matching.get(&actor_of(connection)) == Some(&true));
