@@ -285,7 +285,10 @@ async fn fallbacks(
     let gone = |index: usize| {
         let stream = &standing[index];
         let line = line_of(&stream.chain.head, &stream.chain.stream).filter(|line| line.place == Place::Staging);
-        line.is_some_and(|line| staging_of(recovered, &stream.chain.stream) != Some(line.generation))
+        // Staging holds the rows of the destination's own position. A state that was set by hand (a rewind) may name an
+        // older filling of it, and nothing tells them apart.
+        let by_hand = stream.decision == Decision::Intended;
+        line.is_some_and(|line| by_hand || staging_of(recovered, &stream.chain.stream) != Some(line.generation))
     };
     let mut found = vec![None; standing.len()];
     for index in 0..standing.len() {
