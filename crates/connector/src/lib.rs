@@ -7,11 +7,14 @@
 
 pub mod arrow;
 pub mod config;
+pub mod decode;
 pub mod destination;
 pub mod error;
 pub mod failpoint;
 pub mod output;
 pub mod source;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use config::Spec;
 pub use destination::{
