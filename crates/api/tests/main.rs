@@ -4,8 +4,12 @@
 #![allow(clippy::unwrap_used)]
 
 mod actors;
+mod connections;
 mod contract;
 mod ground;
 mod jobs;
+mod refusals;
 mod schema;
+mod seed_requests;
+mod states;
 mod wire;

@@ -69,7 +69,11 @@ impl Error {
     }
 
     pub fn violations(violations: Vec<Violation>) -> Self {
-        let list: Vec<String> = violations.iter().map(|v| format!("{}: {}", v.property_path, v.message)).collect();
+        let named = |v: &Violation| match v.property_path.as_str() {
+            "" => v.message.clone(),
+            path => format!("{path}: {}", v.message),
+        };
+        let list: Vec<String> = violations.iter().map(named).collect();
         let mut error = Self::new(ErrorKind::Invalid, "invalid_input", list.join("; "));
         error.violations = violations;
         error
