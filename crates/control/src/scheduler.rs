@@ -22,6 +22,27 @@ const SWEEP: TimeDelta = TimeDelta::seconds(2);
 /// When to look again after the store has failed, or while due jobs wait for a slot.
 const AGAIN: TimeDelta = TimeDelta::seconds(1);
 
+/// How often what is old is forgotten.
+const HOUSEKEEPING: TimeDelta = TimeDelta::hours(1);
+
+/// Forgets old jobs, logs and states, until `stop`.
+pub(crate) async fn keep_house(control: Control, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = control.clock().sleep_until(control.clock().now() + HOUSEKEEPING) => {}
+        }
+        let pruned = tokio::select! {
+            () = stop.cancelled() => return,
+            pruned = control.store().prune(control.now_ms(), control.settings().keep) => pruned,
+        };
+        match pruned {
+            Ok(pruned) => tracing::debug!(?pruned, "old jobs, logs and states were forgotten"),
+            Err(error) => tracing::warn!("what is old could not be forgotten: {error}"),
+        }
+    }
+}
+
 /// Runs until `stop`.
 pub(crate) async fn run(control: Control, stop: CancellationToken) {
     loop {

@@ -77,6 +77,8 @@ async fn attempts_that_commit_nothing_back_off_and_give_up() {
     let job = world.control.sync(connection).await.unwrap().job.id;
     for (attempts, wait) in [(1, 10), (2, 30), (3, 90), (4, 270)] {
         world.until_attempts(job, attempts, JobStatus::Incomplete).await;
+        let reason = world.row(connection).await.wait_reason.unwrap();
+        assert!(reason.contains(&format!("{wait} s")), "{reason}");
         world.advance(wait - 1);
         assert_eq!(world.runner.ran().len(), attempts, "not before {wait} s");
         world.advance(1);

@@ -4,4 +4,5 @@
 mod jobs;
 mod restarts;
 mod schedules;
+mod several;
 mod world;

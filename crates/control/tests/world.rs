@@ -69,7 +69,15 @@ impl World {
     }
 
     pub async fn at(now: &str, limits: Limits) -> Self {
-        let store = TestStore::new(Backend::Sqlite).await;
+        Self::on(Backend::Sqlite, now, limits).await
+    }
+
+    pub async fn on_postgres() -> Self {
+        Self::on(Backend::Postgres, "2024-01-01T00:00:00Z", Limits::default()).await
+    }
+
+    async fn on(backend: Backend, now: &str, limits: Limits) -> Self {
+        let store = TestStore::new(backend).await;
         let clock = ManualClock::new(time(now));
         let runner = ScriptedRunner::new();
         let settings = Settings { limits, ..Settings::default() };
@@ -114,6 +122,14 @@ impl World {
     pub async fn crash(&mut self) {
         self.control.crash().await;
         self.open_again().await;
+    }
+
+    /// Another process on the same store (Postgres), not started yet, with a runner of its own.
+    pub async fn second(&self) -> (Control, Arc<ScriptedRunner>) {
+        let runner = ScriptedRunner::new();
+        let store = self.store.second().await;
+        let control = Control::open(store, runner.clone(), self.clock.clone(), self.settings.clone()).await.unwrap();
+        (control, runner)
     }
 
     /// The process stops in good order and the next one starts.

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use protocol::{Json, StreamDescriptor};
 use serde::Serialize;
-use store::{Job, JobKind, NewJob, Tx};
+use store::{ConnectionStatus, Job, JobKind, NewJob, Tx};
 use uuid::Uuid;
 
 use super::{model::{JobDoc, ResetDoc}, retry::Tally};
@@ -40,12 +40,12 @@ pub(crate) async fn reset(
 
 /// What the scheduler does when the time of a connection has come.
 pub(crate) async fn scheduled(tx: &mut Tx, connection: Uuid, now: DateTime<Utc>) -> Result<()> {
-    let due = tx.connection(connection).await?.and_then(|row| row.next_run_at_ms);
-    if due.is_none_or(|due| due > now.timestamp_millis()) {
+    let Some(row) = tx.connection(connection).await? else { return Ok(()) };
+    if row.next_run_at_ms.is_none_or(|due| due > now.timestamp_millis()) {
         // It was edited since it was found.
         return Ok(());
     }
-    if tx.active_job(connection).await?.is_some() {
+    if row.status != ConnectionStatus::Active || tx.active_job(connection).await?.is_some() {
         tx.set_next_run(connection, None).await?;
         return Ok(());
     }

@@ -158,6 +158,12 @@ async fn go_on(tx: &mut Tx, job: &Job, ended: Ended, now: DateTime<Utc>) -> Resu
     if verdict == Verdict::GiveUp {
         return end_job(tx, job, JobStatus::Failed, now).await;
     }
+    if let Verdict::Retry { wait } = verdict
+        && !wait.is_zero()
+    {
+        let reason = format!("waits {} s before its next attempt, because the last one failed", wait.as_secs());
+        tx.set_wait_reason(job.connection_id, Some(&reason)).await?;
+    }
     tx.set_job_status(job.id, JobStatus::Incomplete, now.timestamp_millis()).await?;
     Ok(())
 }
