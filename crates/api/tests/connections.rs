@@ -230,6 +230,32 @@ async fn a_patch_changes_what_it_names() {
 }
 
 #[tokio::test]
+async fn patches_at_once_all_count() {
+    let server = Server::start().await;
+    let world = World::create(&server).await;
+    let patches = [
+        json!({"name": "n"}),
+        json!({"prefix": "p"}),
+        json!({"geography": "eu"}),
+        json!({"status": "inactive"}),
+        json!({"breakingChange": true}),
+        json!({"notifySchemaChanges": true}),
+        json!({"namespaceDefinition": "destination"}),
+        json!({"nonBreakingChangesPreference": "disable"}),
+        json!({"syncCatalog": {"streams": []}}),
+        json!({"operationIds": [world.operation]}),
+    ];
+    let sent = patches.iter().map(|patch| update(&server, &world, patch.clone()));
+    for answer in futures::future::join_all(sent).await {
+        answer.ok();
+    }
+    let read = get(&server, &json!(world.connection)).await;
+    for patch in patches {
+        assert_eq!(with(read.clone(), patch.clone()), read, "{patch}");
+    }
+}
+
+#[tokio::test]
 async fn what_an_update_refuses_is_named() {
     let server = Server::start().await;
     let world = World::create(&server).await;
@@ -295,11 +321,12 @@ async fn a_run_gets_the_selected_fields_and_the_answer_keeps_them_all() {
     let world = World::create(&server).await;
     let config = json!({"fieldSelectionEnabled": true, "selectedFields": [{"fieldPath": ["name"]}, {"fieldPath": ["id"]}]});
     let entry = stream("users", config);
-    let updated = update(&server, &world, json!({"syncCatalog": catalog(&[entry.clone()])})).await.ok();
+    let updated = update(&server, &world, json!({"syncCatalog": catalog(std::slice::from_ref(&entry))})).await.ok();
     let shown = &updated["syncCatalog"]["streams"][0];
     assert_eq!(shown["stream"]["jsonSchema"], entry["stream"]["jsonSchema"]);
     assert_eq!(shown["config"]["selectedFields"], json!([{"fieldPath": ["id"]}, {"fieldPath": ["name"]}]));
     server.post("connections/sync", json!({"connectionId": world.connection})).await.ok();
+    server.runner.begun(1).await;
     let ran = server.runner.ran();
     let schema = &ran[0].catalog.streams[0].stream.json_schema;
     assert_eq!(*schema, json!({"type": "object", "properties": {"id": {"type": "integer"}, "name": {"type": "string"}}}));
@@ -474,6 +501,11 @@ async fn lists_keep_the_order_of_creation() {
 async fn a_basic_schedule_runs_at_once_and_a_change_of_names_is_told_to_the_next_job() {
     let server = Server::start().await;
     let world = World::create(&server).await;
+    // As long as there is no state every table gets all rows, whatever its name: nothing to tell.
+    update(&server, &world, json!({"prefix": "early_"})).await.ok();
+    let state = json!({"connectionId": world.connection, "stateType": "stream", "streamState": [
+        {"streamDescriptor": {"name": "users"}, "streamState": {"cursor": 5}}]});
+    server.post("state/create_or_update", json!({"connectionId": world.connection, "connectionState": state})).await.ok();
     update(&server, &world, json!({"prefix": "p_"})).await.ok();
     update(&server, &world, json!({"scheduleType": "basic", "scheduleData": {"basicSchedule": {"units": 1, "timeUnit": "days"}}})).await.ok();
     server.runner.begun(1).await;
@@ -481,7 +513,7 @@ async fn a_basic_schedule_runs_at_once_and_a_change_of_names_is_told_to_the_next
     assert!(matches!(ran[0].kind, AttemptKind::Sync));
     assert_eq!((&ran[0].naming.namespace, ran[0].naming.prefix.as_str()), (&NamespaceRule::Source, "p_"));
     assert_eq!(ran[0].notices.len(), 1);
-    assert!(ran[0].notices[0].contains("p_users instead of users"), "{}", ran[0].notices[0]);
+    assert!(ran[0].notices[0].contains("p_users instead of early_users"), "{}", ran[0].notices[0]);
     // Told once.
     server.control.until("the end of the first job", async |control| {
         control.last_replication_job(world.connection.parse().unwrap()).await.unwrap().filter(|job| job.status.is_final())

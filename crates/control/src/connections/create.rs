@@ -46,6 +46,7 @@ impl Control {
         let mut tx = self.read().await?;
         // Not found before not acceptable, as upstream.
         Parties::load(&mut tx, &new).await?;
+        let known = known_catalogs(&mut tx, new.source_id, new.source_catalog_id, new.catalog.is_some()).await?;
         drop(tx);
         let schedule = new.schedule.for_create()?;
         rules::check_text("name", new.name.as_deref())?;
@@ -57,7 +58,6 @@ impl Control {
         let namespace_definition = new.namespace_definition.unwrap_or_default();
         rules::check_namespace(namespace_definition, new.namespace_format.as_deref())?;
         let naming = naming(namespace_definition, new.namespace_format.as_deref(), new.prefix.as_deref());
-        let known = self.catalogs_for(new.source_id, new.source_catalog_id, new.catalog.is_some()).await?;
         let known: Vec<&Catalog> = known.iter().collect();
         let catalog = match &new.catalog {
             Some(requested) => check(requested.clone(), "syncCatalog", &known, &naming)?,
@@ -101,21 +101,21 @@ impl Control {
         self.schedule_changed(connection.id);
         Ok(connection)
     }
+}
 
-    /// The catalogs from which a requested one is completed. Parsed before any write begins: they are large.
-    pub(super) async fn catalogs_for(&self, source_id: Uuid, referred: Option<Uuid>, needed: bool) -> Result<Vec<Catalog>> {
-        let mut tx = self.read().await?;
-        let mut known = Vec::new();
-        match referred {
-            Some(id) if needed => known.push(rules::source_catalog(&mut tx, id).await?),
-            Some(id) if !tx.catalog_exists(id).await? => return Err(Error::not_found("ACTOR_CATALOG", id)),
-            _ => {}
-        }
-        if needed {
-            known.extend(rules::latest_catalog(&mut tx, source_id).await?);
-        }
-        Ok(known)
+/// The catalogs from which a requested one is completed, the best first. With `needed` false the one that the client refers
+/// to is only looked for: catalogs are large.
+pub(super) async fn known_catalogs(tx: &mut Tx, source_id: Uuid, referred: Option<Uuid>, needed: bool) -> Result<Vec<Catalog>> {
+    let mut known = Vec::new();
+    match referred {
+        Some(id) if needed => known.push(rules::source_catalog(tx, id).await?),
+        Some(id) if !tx.catalog_exists(id).await? => return Err(Error::not_found("ACTOR_CATALOG", id)),
+        _ => {}
     }
+    if needed {
+        known.extend(rules::latest_catalog(tx, source_id).await?);
+    }
+    Ok(known)
 }
 
 /// What a connection refers to.

@@ -1,16 +1,17 @@
 //! Changing a connection. An absent member stays as it is; a catalog is replaced whole; a refused patch changes nothing.
 
-use protocol::Catalog;
-use store::{ActorKind, Tx};
+use protocol::{Catalog, Json};
+use store::{ActorKind, CurrentState, Tx};
 use uuid::Uuid;
 
 use super::{
+    create::known_catalogs,
     model::{Connection, ConnectionStatus, Geography, NamespaceDefinition, NonBreakingChanges, ResourceRequirements},
     resources, row, rules,
     timing::ScheduleRequest,
 };
 use crate::{
-    Control, Error, Result, actors,
+    Control, Result, actors,
     catalog::{self, RequestedCatalog, check::check},
 };
 
@@ -43,80 +44,92 @@ impl Control {
     /// # Errors
     /// 404: the connection, an operation or the catalog are unknown. 422: a field is not acceptable.
     pub async fn update_connection(&self, id: Uuid, patch: ConnectionPatch) -> Result<Connection> {
+        // Worked out before anything is locked: catalogs are large.
         for _ in 0..TRIES {
-            if let Some(connection) = self.try_update(id, &patch).await? {
-                self.schedule_changed(id);
-                return Ok(connection);
+            let mut tx = self.read().await?;
+            let change = Change::work_out(&mut tx, id, &patch).await?;
+            drop(tx);
+            let mut tx = self.write().await?;
+            if row::load(&mut tx, id).await? == change.before {
+                return self.apply_change(tx, change).await;
             }
         }
-        Err(Error::conflict("changed_meanwhile", format!("Connection {id} is being changed by others: try again")))
+        // The others are always faster: once more, while nobody else can write.
+        let mut tx = self.write().await?;
+        let change = Change::work_out(&mut tx, id, &patch).await?;
+        self.apply_change(tx, change).await
     }
 
-    /// `None` if somebody else changed the connection while the patch was worked out.
-    async fn try_update(&self, id: Uuid, patch: &ConnectionPatch) -> Result<Option<Connection>> {
-        let mut tx = self.read().await?;
-        let before = row::load(&mut tx, id).await?;
+    async fn apply_change(&self, mut tx: Tx, change: Change) -> Result<Connection> {
+        let Change { before, mut after, catalog, notice } = change;
+        let now_ms = self.now_ms();
+        let id = before.id;
+        if after.operation_ids != before.operation_ids {
+            // One may have been deleted since.
+            rules::check_operations(&mut tx, &after.operation_ids, before.workspace_id).await?;
+            tx.set_connection_operations(id, &after.operation_ids).await?;
+        }
+        if before.status == ConnectionStatus::Deprecated && after.status != ConnectionStatus::Deprecated {
+            actors::living(&mut tx, ActorKind::Source, before.source_id).await?;
+            actors::living(&mut tx, ActorKind::Destination, before.destination_id).await?;
+        }
+        if let Some((text, selection)) = catalog {
+            after.catalog_id = tx.put_catalog(&text, now_ms).await?;
+            after.selection = selection;
+        }
+        if tx.current_state(id).await? != CurrentState::NotSet {
+            after.notices.extend(notice);
+        }
+        after.updated_ms = now_ms;
+        let next_run_at_ms = rules::next_run_ms(&mut tx, &after, now_ms).await?;
+        tx.update_connection(&row::row(&after, next_run_at_ms)?).await?;
+        tx.commit().await?;
+        self.schedule_changed(id);
+        Ok(after)
+    }
+}
+
+/// A patch, checked against the connection as it was.
+struct Change {
+    before: Connection,
+    after: Connection,
+    /// The new catalog and its selection.
+    catalog: Option<(Json, Json)>,
+    /// For the next job, if there is a state by then.
+    notice: Option<String>,
+}
+
+impl Change {
+    async fn work_out(tx: &mut Tx, id: Uuid, patch: &ConnectionPatch) -> Result<Self> {
+        let before = row::load(tx, id).await?;
         let mut after = before.clone();
         if let Some(ids) = &patch.operation_ids {
-            after.operation_ids = rules::check_operations(&mut tx, ids, before.workspace_id).await?;
+            after.operation_ids = rules::check_operations(tx, ids, before.workspace_id).await?;
         }
         if let Some(schedule) = patch.schedule.for_update()? {
             after.schedule = schedule;
         }
         apply_members(&mut after, patch)?;
-        let replaced = match &patch.catalog {
-            Some(_) => Some(catalog::text(&mut tx, &before).await?),
-            None => None,
-        };
-        let descriptors = catalog::descriptors(&mut tx, &before).await?;
-        drop(tx);
-
         let naming = after.naming();
-        let referred = patch.source_catalog_id;
-        let mut known = self.catalogs_for(before.source_id, referred, patch.catalog.is_some()).await?;
-        let mut new_catalog = None;
-        if let (Some(requested), Some(replaced)) = (&patch.catalog, replaced) {
-            // The catalog that the client refers to knows best, then the one that it replaces.
-            let replaced: Catalog = replaced.to().map_err(|error| catalog::corrupt(&before).with_source(error))?;
-            known.insert(usize::from(referred.is_some()), replaced);
+        let mut known = known_catalogs(tx, before.source_id, patch.source_catalog_id, patch.catalog.is_some()).await?;
+        let mut catalog = None;
+        if let Some(requested) = &patch.catalog {
+            // The catalog that the client refers to knows best, then the one that is replaced.
+            let replaced = catalog::text(tx, &before).await?.to::<Catalog>();
+            let replaced = replaced.map_err(|error| catalog::corrupt(&before).with_source(error))?;
+            known.insert(usize::from(patch.source_catalog_id.is_some()), replaced);
             let known: Vec<&Catalog> = known.iter().collect();
-            new_catalog = Some(check(requested.clone(), "syncCatalog", &known, &naming)?.stored()?);
-        } else {
-            rules::check_names(&descriptors, &naming)?;
+            catalog = Some(check(requested.clone(), "syncCatalog", &known, &naming)?.stored()?);
         }
-        after.notices.extend(notice(&before, &after, &descriptors));
-
-        let now_ms = self.now_ms();
-        after.updated_ms = now_ms;
-        let mut tx = self.write().await?;
-        if row::load(&mut tx, id).await? != before {
-            return Ok(None);
+        let mut moved = None;
+        if naming != before.naming() {
+            let descriptors = catalog::descriptors(tx, &before).await?;
+            if catalog.is_none() {
+                rules::check_names(&descriptors, &naming)?;
+            }
+            moved = notice(&before, &after, &descriptors);
         }
-        self.check_references(&mut tx, &before, &after).await?;
-        if let Some((text, selection)) = new_catalog {
-            after.catalog_id = tx.put_catalog(&text, now_ms).await?;
-            after.selection = selection;
-        }
-        let next_run_at_ms = rules::next_run_ms(&mut tx, &after, now_ms).await?;
-        tx.update_connection(&row::row(&after, next_run_at_ms)?).await?;
-        if after.operation_ids != before.operation_ids {
-            tx.set_connection_operations(id, &after.operation_ids).await?;
-        }
-        tx.commit().await?;
-        Ok(Some(after))
-    }
-
-    /// What may have been deleted since it was looked at.
-    async fn check_references(&self, tx: &mut Tx, before: &Connection, after: &Connection) -> Result<()> {
-        if after.operation_ids != before.operation_ids {
-            rules::check_operations(tx, &after.operation_ids, before.workspace_id).await?;
-        }
-        let comes_back = before.status == ConnectionStatus::Deprecated && after.status != ConnectionStatus::Deprecated;
-        if comes_back {
-            actors::living(tx, ActorKind::Source, before.source_id).await?;
-            actors::living(tx, ActorKind::Destination, before.destination_id).await?;
-        }
-        Ok(())
+        Ok(Self { before, after, catalog, notice: moved })
     }
 }
 
