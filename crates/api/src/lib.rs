@@ -15,6 +15,7 @@ mod health;
 mod ids;
 mod jobs;
 mod openapi;
+mod origin;
 mod operations;
 mod routes;
 mod sources;
@@ -78,6 +79,7 @@ fn layered<S: Clone + Send + Sync + 'static>(router: Router<S>, body_limit: usiz
         .layer(TraceLayer::new_for_http().make_span_with(span))
         .layer(PropagateRequestIdLayer::new(REQUEST_ID))
         .layer(CompressionLayer::new())
+        .layer(axum::middleware::from_fn(origin::guard))
         .layer(CatchPanicLayer::custom(panicked));
     router.fallback(no_route).layer(DefaultBodyLimit::max(body_limit)).layer(layers)
 }

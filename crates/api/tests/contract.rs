@@ -3,11 +3,15 @@
 //!
 //! A new operation = one [`Row`] in [`rows`]. A served route without a row, and a row without a route, fail the test.
 
+use std::sync::Arc;
+
 use axum::{
     body::Body,
     http::{Method, Request, StatusCode},
 };
+use control::clock::SystemClock;
 use serde_json::{Value, json};
+use store::Backend;
 
 use crate::{
     ground::{Answer, NOBODY, Server, World, destination_definition, source_definition},
@@ -443,7 +447,16 @@ pub fn error_problems(contract: &Contract, answer: &Answer) -> Vec<String> {
 
 #[tokio::test]
 async fn every_operation_keeps_the_contract() {
-    let server = Server::start().await;
+    keeps_the_contract(Backend::Sqlite).await;
+}
+
+#[tokio::test]
+async fn every_operation_keeps_the_contract_on_postgres() {
+    keeps_the_contract(Backend::Postgres).await;
+}
+
+async fn keeps_the_contract(backend: Backend) {
+    let server = Server::start_on(backend, Arc::new(SystemClock)).await;
     let contract = Contract::read();
     let rows = rows();
     let mut failures = Vec::new();

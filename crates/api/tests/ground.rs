@@ -13,8 +13,7 @@ use control::{
     testing::{DESTINATION_DEFINITION, SOURCE_DEFINITION, ScriptedRunner},
 };
 use serde_json::{Value, json};
-use store::{Store, StoreUrl};
-use tempfile::TempDir;
+use store::{Backend, Store, testing::TestStore};
 use tower::ServiceExt;
 
 pub struct Server {
@@ -22,7 +21,7 @@ pub struct Server {
     pub runner: Arc<ScriptedRunner>,
     pub store: Store,
     router: Router,
-    _folder: TempDir,
+    _own: TestStore,
 }
 
 /// An answer. A body that is no JSON is a JSON string here.
@@ -57,13 +56,17 @@ impl Server {
     }
 
     pub async fn start_with(clock: SharedClock) -> Self {
-        let folder = TempDir::new().unwrap();
-        let store = Store::open(StoreUrl::Sqlite(folder.path().join("leat.db")), folder.path()).await.unwrap();
+        Self::start_on(Backend::Sqlite, clock).await
+    }
+
+    pub async fn start_on(backend: Backend, clock: SharedClock) -> Self {
+        let own = TestStore::new(backend).await;
+        let store = own.store.clone();
         let runner = ScriptedRunner::new();
         let control = Control::open(store.clone(), runner.clone(), clock, Settings::default()).await.unwrap();
         control.start().await.unwrap();
         let router = api::router(control.clone());
-        Self { control, runner, store, router, _folder: folder }
+        Self { control, runner, store, router, _own: own }
     }
 
     pub async fn send(&self, request: Request<Body>) -> Answer {

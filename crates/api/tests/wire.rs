@@ -112,3 +112,14 @@ async fn answers_are_compressed_when_asked() {
     assert!(answer.text.len() < plain.text.len() / 2);
     assert!(plain.headers.contains_key("x-request-id"));
 }
+
+#[tokio::test]
+async fn a_page_from_elsewhere_may_not_call() {
+    let server = Server::start().await;
+    for (origin, status) in [("https://example.org", 403), ("null", 403), ("http://localhost:3000", 200)] {
+        let request = Request::post("/api/v1/workspaces/list").header(header::ORIGIN, origin).body(Body::empty()).unwrap();
+        let answer = server.send(request).await;
+        assert_eq!(answer.status.as_u16(), status, "{origin}");
+        assert!(answer.body.is_object());
+    }
+}

@@ -9,7 +9,6 @@ use std::collections::{HashMap, hash_map::Entry};
 use protocol::Json;
 use serde_json::Value;
 use store::{ActorFilter, ActorKind, ConnectionFilter, Tx};
-use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use crate::{
@@ -304,14 +303,14 @@ impl Control {
     /// After the commit that took these connections out of use.
     pub(crate) async fn end_all(&self, connections: &[Uuid]) -> Result<()> {
         // As tasks, so that they wait at the same time and go on when the client goes away.
-        let mut ends = JoinSet::new();
+        let mut ends = Vec::new();
         for id in connections.iter().copied() {
             let control = self.clone();
-            ends.spawn(async move { control.end_deleted(id).await });
+            ends.push(tokio::spawn(async move { control.end_deleted(id).await }));
         }
         let mut outcome = Ok(());
-        while let Some(end) = ends.join_next().await {
-            outcome = outcome.and(end.unwrap_or_else(|error| {
+        for end in ends {
+            outcome = outcome.and(end.await.unwrap_or_else(|error| {
                 Err(Error::new(ErrorKind::Internal, "internal", "Cancelling a job broke off.").with_source(error))
             }));
         }

@@ -222,7 +222,7 @@ impl Control {
         let id = Uuid::new_v4();
         let mut profile = Profile::new();
         let patch = WorkspacePatch { initial_setup_complete: None, ..patch };
-        self.apply(&mut tx, id, &mut profile, patch).await?;
+        self.patch_profile(&mut tx, id, &mut profile, patch).await?;
         let now = self.now_ms();
         let row = store::Workspace {
             id,
@@ -242,7 +242,7 @@ impl Control {
         let mut tx = self.write().await?;
         let mut row = row(&mut tx, id).await?;
         let mut profile = Workspace::of(&row)?.profile;
-        self.apply(&mut tx, id, &mut profile, patch).await?;
+        self.patch_profile(&mut tx, id, &mut profile, patch).await?;
         row.doc = stored(&profile)?;
         row.updated_ms = self.now_ms();
         tx.update_workspace(&row).await?;
@@ -283,7 +283,7 @@ impl Control {
         self.end_all(&deprecated).await
     }
 
-    async fn apply(&self, tx: &mut Tx, workspace: Uuid, profile: &mut Profile, patch: WorkspacePatch) -> Result<()> {
+    async fn patch_profile(&self, tx: &mut Tx, workspace: Uuid, profile: &mut Profile, patch: WorkspacePatch) -> Result<()> {
         if let Some(email) = patch.email.filter(|email| !email.is_empty()) {
             profile.email = Some(email);
         }
