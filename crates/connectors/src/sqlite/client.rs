@@ -11,16 +11,19 @@ use std::{
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{Arc, LazyLock, Weak},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use connector::{Error, ErrorKind, Notes, Result};
 use rusqlite::{Connection, ErrorCode, InterruptHandle, OpenFlags};
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::{
+    sync::{Mutex, OwnedMutexGuard},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 /// How long SQLite itself waits for a lock before it says so.
-const LOCK_WAIT: Duration = Duration::from_millis(200);
+const LOCK_WAIT: Duration = Duration::from_millis(50);
 /// How long a writer of another process is waited for.
 const LONGEST_WAIT: Duration = Duration::from_secs(600);
 const FIRST_NOTE: Duration = Duration::from_secs(2);
@@ -272,6 +275,11 @@ pub fn connect(path: &Path) -> Result<Connection> {
 
 fn is_busy(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+}
+
+/// SQLite has no error code of its own for this.
+pub fn is_missing(error: &rusqlite::Error) -> bool {
+    error.to_string().contains("no such table")
 }
 
 /// For `?` within a transaction: the file is added where the transaction ends.

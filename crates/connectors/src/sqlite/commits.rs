@@ -14,7 +14,7 @@ use protocol::{
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::client::sql;
+use super::client::{is_missing, sql};
 
 /// Version of the layout of both tables.
 const FORMAT: i64 = 1;
@@ -59,9 +59,7 @@ pub fn check_fence(connection: &Connection, claim: &Claim) -> Result<()> {
         Ok(Some(_)) => Err(Error::new(ErrorKind::Fenced, "Another attempt writes to this connection now")),
         Ok(None) => Err(moved("The destination no longer knows this attempt")),
         // Without the tables this is not the file that the attempt began with.
-        Err(rusqlite::Error::SqliteFailure(_, Some(text))) if text.contains("no such table") => {
-            Err(moved("The destination no longer knows this attempt"))
-        }
+        Err(error) if is_missing(&error) => Err(moved("The destination no longer knows this attempt")),
         Err(error) => Err(sql(error)),
     }
 }

@@ -5,7 +5,7 @@ use protocol::ColumnType;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::{
-    client::sql,
+    client::{is_missing, sql},
     names::{METADATA, list, quoted},
     types::{declared, fits},
 };
@@ -134,9 +134,11 @@ pub fn beginning(connection: &Connection, prefix: &str) -> Result<Vec<String>> {
 /// where there is no such table.
 pub fn rows(connection: &Connection, name: &str, rowid: &str) -> Result<Option<i64>> {
     let query = format!("SELECT coalesce(max({rowid}), 0) FROM {}", quoted(name));
-    match connection.prepare_cached(&query) {
-        Ok(mut statement) => statement.query_row([], |row| row.get(0)).map(Some).map_err(sql),
-        Err(error) if error.to_string().contains("no such table") => Ok(None),
+    // A statement that is kept from before fails only when it runs.
+    let newest = connection.prepare_cached(&query).and_then(|mut statement| statement.query_row([], |row| row.get(0)));
+    match newest {
+        Ok(rows) => Ok(Some(rows)),
+        Err(error) if is_missing(&error) => Ok(None),
         Err(error) => Err(sql(error)),
     }
 }
