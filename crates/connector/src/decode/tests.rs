@@ -207,7 +207,7 @@ proptest! {
         prop_assert_eq!(parsed("Object"), Some(value.clone()).filter(Tree::is_object));
         prop_assert_eq!(column("Boolean"), value.as_bool().map(|value| value.to_string()));
         match &value {
-            Tree::String(text) => prop_assert_eq!(column("String").as_ref(), Some(text)),
+            Tree::String(text) => prop_assert_eq!(column("String"), Some(text.clone())),
             Tree::Null => prop_assert_eq!(column("String"), None),
             other => prop_assert_eq!(parsed("String"), Some(other.clone())),
         }
@@ -230,8 +230,7 @@ proptest! {
     #[test]
     fn verdicts_agree(text in "[{}\\[\\]\":,\\\\ua1e0.tr-]{0,24}") {
         let verdict = every_column().push(text.as_bytes()).is_ok();
-        let oracle = serde_json::from_str::<std::collections::HashMap<&serde_json::value::RawValue, &serde_json::value::RawValue>>(&text);
-        let oracle = oracle.is_ok() || serde_json::from_str::<&serde_json::value::RawValue>(&text).is_ok_and(|raw| raw.get().trim_start().starts_with('{'));
+        let oracle = serde_json::from_str::<&serde_json::value::RawValue>(&text).is_ok_and(|raw| raw.get().starts_with('{'));
         prop_assert_eq!(verdict, oracle);
     }
 
