@@ -199,6 +199,7 @@ create table ledger_entries (
 );
 create index ledger_entries_point on ledger_entries (connection_id, origin, seq);
 create index ledger_entries_job on ledger_entries (job_id, attempt);
+create index ledger_entries_time on ledger_entries (at_ms);
 create index ledger_entries_state on ledger_entries (connection_id, state_hash);
 
 -- Origin, seq, kind, why, job and attempt repeat those of the entry, so that heads and counts are one index scan.
@@ -227,6 +228,7 @@ create table ledger_lines (
 create index ledger_lines_stream on ledger_lines (connection_id, namespace, name, origin, seq, number);
 create index ledger_lines_job on ledger_lines (job_id, attempt);
 
+-- A row for every stream that was rewritten or has a line.
 create table stream_generations (
     connection_id text not null references connections (id),
     namespace text not null,

@@ -18,6 +18,7 @@ use uuid::Uuid;
 use crate::{
     Backend, Error, ErrorKind, MasterKey, Priority, Result, Tx,
     gate::Gate,
+    ledger::Waiting,
     migrations::{self, MIGRATIONS, Migration},
 };
 
@@ -34,7 +35,8 @@ const MIGRATION_KEY: i64 = 0x006c_6561_7400_0001;
 pub enum StoreUrl {
     /// Path of the file; its folder must exist. Only one process may have it open.
     Sqlite(PathBuf),
-    /// `postgres://user:password@host:port/database`.
+    /// `postgres://user:password@host:port/database`, of the server itself: behind a pooler in transaction mode the locks
+    /// that a session holds would be lost.
     Postgres(String),
 }
 
@@ -51,6 +53,7 @@ pub(crate) struct Inner {
     writer: AnyPool,
     reader: AnyPool,
     gate: Gate,
+    pub waiting: Waiting,
     /// Held as long as the store is open (SQLite).
     lock: Option<File>,
 }
@@ -86,7 +89,16 @@ impl Store {
         };
         migrate(&url, &writer, steps).await?;
         let id = identify(&url, &writer, &key).await?;
-        let inner = Inner { url, id: id.into(), key: Arc::new(key), writer, reader, gate: Gate::default(), lock };
+        let inner = Inner {
+            url,
+            id: id.into(),
+            key: Arc::new(key),
+            writer,
+            reader,
+            gate: Gate::default(),
+            waiting: Waiting::default(),
+            lock,
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -383,6 +395,22 @@ mod tests {
         store.close().await;
         assert!(open(&path, BROKEN).await.is_err());
         assert!(folder.path().join("leat.db.v1.backup-2").exists(), "a backup is never overwritten");
+    }
+
+    /// An answered write survives a power cut.
+    #[tokio::test]
+    async fn the_writer_is_durable() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(&folder.path().join("leat.db"), MIGRATIONS).await.unwrap();
+        let mut tx = store.write(Priority::Api).await.unwrap();
+        for (pragma, expected) in
+            [("pragma synchronous", 2), ("pragma foreign_keys", 1), ("pragma busy_timeout", 10000)]
+        {
+            let row = sqlx::query(pragma).fetch_one(tx.conn()).await.unwrap();
+            assert_eq!(row.try_get::<i64, _>(0).unwrap(), expected, "{pragma}");
+        }
+        let row = sqlx::query("pragma journal_mode").fetch_one(tx.conn()).await.unwrap();
+        assert_eq!(row.try_get::<String, _>(0).unwrap(), "wal");
     }
 
     /// The dump would not show a change in a table that it leaves out.

@@ -1,5 +1,7 @@
 //! What is forgotten, and when. Nothing of an active job, and nothing that a sync resumes from, ever is.
 
+use std::collections::BTreeSet;
+
 use sqlx::AssertSqlSafe;
 
 use crate::{Priority, Result, Store, columns::Columns};
@@ -100,6 +102,7 @@ impl Store {
             .bind(BATCH)
             .fetch_all(tx.conn())
             .await?;
+            let mut connections = BTreeSet::new();
             for row in &rows {
                 let (connection, number) = (row.text("connection_id")?, row.int("number")?);
                 for sql in [
@@ -108,11 +111,14 @@ impl Store {
                 ] {
                     sqlx::query(sql).bind(connection.as_str()).bind(number).execute(tx.conn()).await?;
                 }
+                connections.insert(connection);
+            }
+            for connection in connections {
                 sqlx::query(
                     "delete from state_blobs where connection_id = $1 and not exists (select 1 from ledger_entries e \
                      where e.connection_id = state_blobs.connection_id and e.state_hash = state_blobs.hash)",
                 )
-                .bind(connection.as_str())
+                .bind(connection)
                 .execute(tx.conn())
                 .await?;
             }

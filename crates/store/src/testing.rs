@@ -122,6 +122,11 @@ fn running(folder: &Path) -> Option<u16> {
     Some(port)
 }
 
+#[expect(
+    clippy::zombie_processes,
+    reason = "the keeper outlives this process; it ends by itself when the run has ended"
+)]
+#[expect(clippy::disallowed_methods, reason = "the server is started once, on a thread for blocking work")]
 fn start(folder: &Path, watched: u32) -> u16 {
     // Left over by an earlier process of the same number.
     let _ = fs::remove_dir_all(folder);

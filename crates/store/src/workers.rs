@@ -79,8 +79,10 @@ impl Store {
                 });
             }
             StoreUrl::Postgres(url) => {
-                let mut conn = connect(url).await?;
-                lock(&mut conn, &id).await?;
+                let conn =
+                    tokio::time::timeout(CONNECT_TIMEOUT, connect_and_lock(url, &id)).await.map_err(|error| {
+                        Error::new(ErrorKind::Unavailable, "the store does not answer").with_source(error)
+                    })??;
                 tasks.spawn(hold(conn, sender, stop.clone()));
             }
         }
@@ -147,24 +149,17 @@ fn lock_key(worker: &str) -> i64 {
     i64::from_ne_bytes(high.to_ne_bytes())
 }
 
-async fn connect(url: &str) -> Result<PgConnection> {
+async fn connect_and_lock(url: &str, worker: &str) -> Result<PgConnection> {
     let options: PgConnectOptions = url.parse()?;
     // The server must notice within 10 s that this machine is gone, too: else nobody could take the key.
     let options = options.application_name("leat worker lease").options([
         ("tcp_keepalives_idle", "3"),
         ("tcp_keepalives_interval", "2"),
         ("tcp_keepalives_count", "3"),
-        ("idle_session_timeout", "0"),
     ]);
-    match tokio::time::timeout(CONNECT_TIMEOUT, PgConnection::connect_with(&options)).await {
-        Ok(conn) => Ok(conn?),
-        Err(error) => Err(Error::new(ErrorKind::Unavailable, "the store does not answer").with_source(error)),
-    }
-}
-
-async fn lock(conn: &mut PgConnection, worker: &str) -> Result<()> {
-    sqlx::query("select pg_advisory_lock($1)").bind(lock_key(worker)).execute(conn).await?;
-    Ok(())
+    let mut conn = PgConnection::connect_with(&options).await?;
+    sqlx::query("select pg_advisory_lock($1)").bind(lock_key(worker)).execute(&mut conn).await?;
+    Ok(conn)
 }
 
 /// Holds the connection until it breaks or the lease is given back.

@@ -17,6 +17,7 @@ on_both!(
     thinning_of_global,
     staged_counts,
     last_final,
+    many_streams,
     begun_chains,
     reserved_origin,
     unknown_origin,
@@ -219,7 +220,7 @@ async fn last_final(test: TestStore) {
             test.store.append_entries(&own, &entries[count - 1..count], NOW + 5000 * count as i64).await.unwrap();
         }
         let mut tx = test.store.read().await.unwrap();
-        let entry = tx.last_final(id, 1, &[stream("users"), stream("orders")]).await.unwrap().unwrap();
+        let entry = tx.last_final(id, 1, &[stream("users"), stream("users")]).await.unwrap().unwrap();
         found.push((entry.kind, entry.point.seq));
     }
     assert_eq!(found[0], (EntryKind::Begin, 0), "a begin counts");
@@ -229,13 +230,16 @@ async fn last_final(test: TestStore) {
     assert_eq!(tx.last_final(id, 1, &[stream("orders")]).await.unwrap(), None, "another stream");
     drop(tx);
 
-    // One line in staging is enough to leave an entry out.
+    // Each of the given streams must have its rows in the final table.
     let mut mixed = entry(&own, "users", (1, 4), Place::Final, 1);
     mixed.kind = EntryKind::Global;
     mixed.lines.push(Line { stream: stream("orders"), generation: 0, place: Place::Staging, counts: counts(0) });
     test.store.append_entries(&own, &[mixed], NOW + 30_000).await.unwrap();
     let mut tx = test.store.read().await.unwrap();
-    assert_eq!(tx.last_final(id, 1, &[stream("users")]).await.unwrap().unwrap().point.seq, 1);
+    let seq = |found: Option<Entry>| found.map(|entry| entry.point.seq);
+    assert_eq!(seq(tx.last_final(id, 1, &[stream("users")]).await.unwrap()), Some(4), "only the given streams count");
+    assert_eq!(seq(tx.last_final(id, 1, &[stream("users"), stream("orders")]).await.unwrap()), None);
+    assert_eq!(seq(tx.last_final(id, 1, &[]).await.unwrap()), None);
 }
 
 fn api_write(name: &str, state: &str) -> NewChain {
@@ -363,4 +367,26 @@ async fn generations(test: TestStore) {
     assert_eq!(tx.raise_generation(&own, &plain, NOW).await.unwrap(), 1);
     assert_eq!(tx.generation(id, &StreamDescriptor::new(None, "users")).await.unwrap(), 1);
     assert_eq!(tx.generation(id, &stream("users")).await.unwrap(), 2);
+}
+
+/// A global state over many streams: more lines than one statement takes.
+async fn many_streams(test: TestStore) {
+    let (id, own) = running(&test.store).await;
+    let mut wide = entry(&own, "users", (1, 1), Place::Final, 1);
+    wide.kind = EntryKind::Global;
+    wide.lines = (0..450)
+        .map(|number| Line {
+            stream: stream(&format!("s{number:03}")),
+            generation: number,
+            place: Place::Final,
+            counts: counts(number),
+        })
+        .collect();
+    test.store.append_entries(&own, std::slice::from_ref(&wide), NOW).await.unwrap();
+    let mut tx = test.store.read().await.unwrap();
+    let chains = tx.chains(id).await.unwrap();
+    assert_eq!(chains.len(), 451);
+    assert!(chains.iter().filter(|chain| chain.stream != stream("users")).all(|chain| chain.head == wide));
+    let streams: Vec<_> = wide.lines.iter().map(|line| line.stream.clone()).collect();
+    assert_eq!(tx.last_final(id, 1, &streams).await.unwrap(), Some(wide));
 }

@@ -103,4 +103,7 @@ async fn retention_of_the_ledger(test: TestStore) {
     assert_eq!(tx.last_final(id, 1, &[crate::fixture::stream("users")]).await.unwrap().unwrap().point.seq, 3);
     let left: Vec<i64> = tx.ledger_history(id, 10).await.unwrap().iter().map(|found| found.entry.point.seq).collect();
     assert_eq!(left, [4, 3]);
+    drop(tx);
+    let dump = test.store.dump().await.unwrap();
+    assert_eq!(dump["state_blobs"].as_array().unwrap().len(), 2, "states that nothing refers to go along");
 }

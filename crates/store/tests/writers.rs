@@ -1,11 +1,17 @@
 //! Many writers at once: nobody is refused because the store is busy, and nothing is half done.
 
 use protocol::checkpoint::Place;
-use store::{Priority, testing::TestStore};
+use store::{ErrorKind, Priority, testing::TestStore};
 
 use crate::fixture::{self, NOW, claim, connection, entry, job, worker};
 
-on_both!(fifty_writers, readers_see_a_snapshot, a_dropped_transaction_leaves_nothing, read_decide_write);
+on_both!(
+    fifty_writers,
+    readers_see_a_snapshot,
+    a_dropped_transaction_leaves_nothing,
+    read_decide_write,
+    appends_that_wait_together
+);
 
 async fn fifty_writers(test: TestStore) {
     let id = connection(&test.store).await;
@@ -95,4 +101,42 @@ async fn read_decide_write(test: TestStore) {
     }
     let found = test.store.read().await.unwrap().workspace(row.id).await.unwrap().unwrap();
     assert_eq!(found.updated_ms, row.updated_ms + 20);
+}
+
+/// Appends of several attempts wait for the writer at once: one lost claim spoils only its own.
+async fn appends_that_wait_together(test: TestStore) {
+    let lease = worker(&test.store).await;
+    let mut claims = Vec::new();
+    for _ in 0..6 {
+        let id = connection(&test.store).await;
+        let job = job(&test.store, id).await;
+        claims.push((id, claim(&test.store, &lease, job.id, &[("users", false)]).await.claim));
+    }
+    claims[2].1.owner = "somebody else".into();
+    let writer = test.store.write(Priority::Api).await.unwrap();
+    let tasks: Vec<_> = claims
+        .iter()
+        .map(|(_, own)| {
+            let (store, own) = (test.store.clone(), own.clone());
+            tokio::spawn(async move {
+                // The second entry of the lost one would be fine by itself.
+                let entries =
+                    [entry(&own, "users", (1, 1), Place::Final, 2), entry(&own, "users", (1, 2), Place::Final, 3)];
+                store.append_entries(&own, &entries, NOW).await.map_err(|error| error.kind)
+            })
+        })
+        .collect();
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+    }
+    drop(writer);
+    for (number, result) in futures::future::join_all(tasks).await.into_iter().enumerate() {
+        let expected = if number == 2 { Err(ErrorKind::Fenced) } else { Ok(()) };
+        assert_eq!(result.unwrap(), expected, "claim {number}");
+    }
+    let mut tx = test.store.read().await.unwrap();
+    for (number, (_, own)) in claims.iter().enumerate() {
+        let rows: i64 = tx.job_counts(own.job).await.unwrap().iter().map(|(_, counts)| counts.written).sum();
+        assert_eq!(rows, if number == 2 { 0 } else { 5 });
+    }
 }

@@ -10,8 +10,8 @@ use uuid::Uuid;
 
 use super::read::{decode_counts, uuid_of};
 use crate::{
-    ClaimStream, Error, ErrorKind, Priority, Result, Store, Tx,
-    columns::{Columns, namespace, word},
+    Backend, ClaimStream, Error, ErrorKind, Priority, Result, Store, Tx,
+    columns::{Columns, namespace, placeholders, word},
     migrations::hex,
 };
 
@@ -29,8 +29,12 @@ pub struct NewChain {
 }
 
 impl Store {
-    /// Appends entries of a running attempt, all or none, in their own transaction. See [`Tx::append_entries`].
+    /// Appends entries of a running attempt, all or none, durable when it returns. See [`Tx::append_entries`]. On SQLite
+    /// what waits for the writer is committed together.
     pub async fn append_entries(&self, claim: &Claim, entries: &[Entry], now_ms: i64) -> Result<()> {
+        if self.backend() == Backend::Sqlite {
+            return self.append_in_group(claim, entries, now_ms).await;
+        }
         let mut tx = self.write(Priority::Ledger).await?;
         tx.append_entries(claim, entries, now_ms).await?;
         tx.commit().await
@@ -264,32 +268,47 @@ impl Tx {
         .bind(now_ms)
         .execute(self.conn())
         .await?;
-        for line in lines {
-            sqlx::query(
-                "insert into ledger_lines (connection_id, number, namespace, name, origin, seq, kind, why, job_id, \
-                 attempt, generation, place, dropped, rows_read, rows_written, rows_filtered, rows_rejected, bytes) \
-                 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 0, $13, $14, $15, $16, $17)",
-            )
-            .bind(connection.to_string())
-            .bind(number)
-            .bind(namespace(&line.stream))
-            .bind(line.stream.name.as_str())
-            .bind(entry.point.origin)
-            .bind(entry.point.seq)
-            .bind(kind.as_str())
-            .bind(why.as_str())
-            .bind(entry.job)
-            .bind(entry.attempt)
-            .bind(line.generation)
-            .bind(word(line.place))
-            .bind(line.counts.read)
-            .bind(line.counts.written)
-            .bind(line.counts.filtered)
-            .bind(line.counts.rejected)
-            .bind(line.counts.bytes)
-            .execute(self.conn())
-            .await?;
+        for chunk in lines.chunks(LINES) {
+            let rows: Vec<String> = (0..chunk.len()).map(|row| line_values(FIRST_OF_LINE + row * PER_LINE)).collect();
+            let sql = format!(
+                "insert into ledger_lines (connection_id, number, origin, seq, kind, why, job_id, attempt, dropped, \
+                 namespace, name, generation, place, rows_read, rows_written, rows_filtered, rows_rejected, bytes) \
+                 values {}",
+                rows.join(", ")
+            );
+            let mut query = sqlx::query(AssertSqlSafe(sql))
+                .bind(connection.to_string())
+                .bind(number)
+                .bind(entry.point.origin)
+                .bind(entry.point.seq)
+                .bind(kind.as_str())
+                .bind(why.as_str())
+                .bind(entry.job)
+                .bind(entry.attempt);
+            for line in chunk {
+                query = query
+                    .bind(namespace(&line.stream))
+                    .bind(line.stream.name.as_str())
+                    .bind(line.generation)
+                    .bind(word(line.place))
+                    .bind(line.counts.read)
+                    .bind(line.counts.written)
+                    .bind(line.counts.filtered)
+                    .bind(line.counts.rejected)
+                    .bind(line.counts.bytes);
+            }
+            query.execute(self.conn()).await?;
         }
+        // Every stream with a line has a row here: the list that chains are found by.
+        sqlx::query(
+            "insert into stream_generations (connection_id, namespace, name, generation) \
+             select connection_id, namespace, name, 0 from ledger_lines where connection_id = $1 and number = $2 \
+             on conflict do nothing",
+        )
+        .bind(connection.to_string())
+        .bind(number)
+        .execute(self.conn())
+        .await?;
         Ok(())
     }
 
@@ -389,6 +408,15 @@ impl Tx {
         }
         Ok(previous.since_ms)
     }
+}
+
+/// Lines per statement, the placeholders of one, and the first of them: those before are of the entry.
+const LINES: usize = 200;
+const PER_LINE: usize = 9;
+const FIRST_OF_LINE: usize = 9;
+
+fn line_values(first: usize) -> String {
+    format!("($1, $2, $3, $4, $5, $6, $7, $8, 0, {})", placeholders(first, PER_LINE))
 }
 
 /// An entry that another one is about to replace.

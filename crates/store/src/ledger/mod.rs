@@ -7,7 +7,9 @@
 
 mod append;
 mod chains;
+mod group;
 mod read;
 
 pub use append::NewChain;
+pub(crate) use group::Waiting;
 pub use read::{CurrentState, HistoryEntry};

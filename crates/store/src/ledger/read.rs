@@ -1,6 +1,6 @@
 //! Reading the ledger: counts of jobs and attempts, the current state, history.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use protocol::{
     Json, State, StateMessage, StreamDescriptor, StreamState,
@@ -59,34 +59,36 @@ impl Tx {
         rows.iter().map(|row| Ok((row.stream()?, decode_counts(row)?))).collect()
     }
 
-    /// The last entry of an origin, about any of `streams`, whose lines are all in the final table: where to resume when
-    /// the staging table is gone. A `clear` or `begin` counts.
+    /// The last entry of an origin that has a line for each of `streams`, all of these with their rows in the final
+    /// table: where to resume when the staging table is gone. A `clear` or `begin` counts.
     pub async fn last_final(
         &mut self,
         connection: Uuid,
         origin: i64,
         streams: &[StreamDescriptor],
     ) -> Result<Option<Entry>> {
-        let mut best: Option<(Point, i64)> = None;
-        for stream in streams {
-            let row = sqlx::query(
-                "select l.number, l.seq from ledger_lines l where l.connection_id = $1 and l.namespace = $2 \
-                 and l.name = $3 and l.origin = $4 and not exists (select 1 from ledger_lines s \
-                 where s.connection_id = l.connection_id and s.number = l.number and s.place = $5) \
-                 order by l.seq desc, l.number desc limit 1",
-            )
-            .bind(connection.to_string())
-            .bind(namespace(stream))
-            .bind(stream.name.as_str())
-            .bind(origin)
-            .bind(word(Place::Staging))
-            .fetch_optional(self.conn())
-            .await?;
-            let Some(row) = row else { continue };
-            let found = (Point { origin, seq: row.int("seq")? }, row.int("number")?);
-            best = best.max(Some(found));
+        let streams: BTreeSet<&StreamDescriptor> = streams.iter().collect();
+        if streams.is_empty() {
+            return Ok(None);
         }
-        let Some((_, number)) = best else { return Ok(None) };
+        let names: Vec<String> =
+            (0..streams.len()).map(|index| format!("({})", placeholders(5 + 2 * index, 2))).collect();
+        let sql = format!(
+            "select number from ledger_lines where connection_id = $1 and origin = $2 and place = $3 \
+             and (namespace, name) in (values {}) group by number, seq having count(*) = $4 \
+             order by seq desc, number desc limit 1",
+            names.join(", ")
+        );
+        let mut query = sqlx::query(AssertSqlSafe(sql))
+            .bind(connection.to_string())
+            .bind(origin)
+            .bind(word(Place::Final))
+            .bind(streams.len() as i64);
+        for stream in streams {
+            query = query.bind(namespace(stream)).bind(stream.name.as_str());
+        }
+        let Some(row) = query.fetch_optional(self.conn()).await? else { return Ok(None) };
+        let number = row.int("number")?;
         Ok(self.entries(connection, &[number]).await?.pop().map(|found| found.entry))
     }
 
