@@ -31,9 +31,10 @@ pub enum Decision {
     AtLeastOnce,
     /// The entry for this position is missing in the ledger: append it, it becomes the head.
     Missing,
-    /// A reset emptied the table, and something newer was written to the ledger before anybody knew: note the `clear`
-    /// under its own number, and again under a new one, as the head.
-    MissingClear,
+    /// The destination holds something of an origin that the ledger has never seen, below the head: a reset that emptied
+    /// the table before something newer was written to the ledger, or any commit if the head is a bare `begin` (the store
+    /// was restored from a backup). Note it under its own number, and again under a new one, as the head.
+    MissingBelow,
     /// The destination is behind what was committed to it: it was restored from a backup. Append an entry with its state
     /// at this point, and warn.
     Restored { at: Point },
@@ -64,8 +65,9 @@ pub fn decide(store: &str, chain: &Chain, answer: Answer<'_>) -> Decision {
     if at.origin == head_at.origin && at.seq > head_at.seq {
         return Decision::Missing;
     }
-    if position.kind == PositionKind::Clear && head_at > at && !chain.origins.contains(&at.origin) {
-        return Decision::MissingClear;
+    let weighs = position.kind == PositionKind::Clear || head.kind == EntryKind::Begin;
+    if weighs && head_at > at && !chain.origins.contains(&at.origin) {
+        return Decision::MissingBelow;
     }
     if at.origin > head_at.origin {
         return Decision::Missing;
@@ -237,7 +239,10 @@ mod tests {
     #[test]
     fn a_clear_that_nobody_noted_is_noted_above_what_was_intended() {
         let clear = position((6, 0), PositionKind::Clear);
-        check("unknown", &written_over_api((7, 0), Some((2, 9))), Some(clear.clone()), Decision::MissingClear);
+        check("unknown", &written_over_api((7, 0), Some((2, 9))), Some(clear.clone()), Decision::MissingBelow);
+        // A store that was restored from a backup begins again what the destination knows.
+        let begun = Chain { origins: vec![8], ..chain((8, 0), EntryKind::Begin, Why::Begin, None) };
+        check("begun again", &begun, Some(position((6, 5), PositionKind::End)), Decision::MissingBelow);
         // Once it is noted under its own number, what is intended later counts.
         let noted = Chain { origins: vec![2, 6, 7], ..written_over_api((7, 0), Some((6, 0))) };
         check("noted", &noted, Some(clear), Decision::Intended);

@@ -93,7 +93,7 @@ pub(crate) async fn standing(
         let head = match (decision, &position) {
             (Decision::Missing, Some(position)) => missing.note(position, position.point, Why::Recovered).await?,
             (Decision::Restored { at }, Some(position)) => missing.note(position, at, Why::Restored).await?,
-            (Decision::MissingClear, Some(position)) => missing.note_clear(position).await?,
+            (Decision::MissingBelow, Some(position)) => missing.note_below(position).await?,
             _ => chain.head,
         };
         for index in group {
@@ -150,7 +150,7 @@ struct Missing<'a> {
     checkpoints: &'a dyn Checkpoints,
     /// What the ledger counted, by job.
     counted: HashMap<i64, Vec<(StreamDescriptor, Counts)>>,
-    /// New origins of clears, by their old point.
+    /// New origins of what was found below the head, by its old point.
     renumbered: HashMap<Point, i64>,
     entries: Vec<Entry>,
 }
@@ -165,7 +165,7 @@ impl Missing<'_> {
         Ok(entry)
     }
 
-    async fn note_clear(&mut self, position: &Position) -> Result<Entry> {
+    async fn note_below(&mut self, position: &Position) -> Result<Entry> {
         let entry = self.note(position, position.point, Why::Recovered).await?;
         let origin = match self.renumbered.get(&position.point) {
             Some(origin) => *origin,
@@ -378,7 +378,7 @@ fn why(decision: Decision) -> &'static str {
         Decision::Intended => "the state was set by hand",
         Decision::AtLeastOnce => "the destination keeps no memory, so rows may come again",
         Decision::Missing => "the destination is ahead of the ledger",
-        Decision::MissingClear => "a reset emptied the table",
+        Decision::MissingBelow => "the ledger lacked what the destination holds",
         Decision::Restored { .. } => "the destination was restored from a backup",
         Decision::NewChain => "the destination has no memory of what was committed",
     }

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::world::{
     Shared, catalog,
-    destination::{Row, World},
+    destination::World,
     gate::Gate,
     ledger::{Claimed, Ledger},
     lock, name, shared,
@@ -65,11 +65,7 @@ impl Bench {
         let (events, log) = unbounded_channel();
         self.log = Some(log);
         Attempt {
-            source: Arc::new(ScriptedSource {
-                logs: self.logs.clone(),
-                script: self.script.clone(),
-                gate: Gate::open(),
-            }),
+            source: Arc::new(ScriptedSource { logs: self.logs.clone(), script: self.script.clone() }),
             destination: Arc::new(self.world.clone()),
             source_config: Value::Null,
             destination_config: Value::Null,
@@ -107,8 +103,11 @@ impl Bench {
         run(attempt).await
     }
 
-    fn rows(&self, stream: usize) -> Vec<Row> {
-        lock(&self.world.contents).tables.get(&name(stream).name).cloned().unwrap_or_default()
+    /// (id, version)
+    fn rows(&self, stream: usize) -> Vec<(i64, i64)> {
+        let contents = lock(&self.world.contents);
+        let rows = contents.tables.get(&name(stream).name).into_iter().flatten();
+        rows.map(|(id, version, _)| (*id, *version)).collect()
     }
 
     fn said(&mut self) -> Vec<String> {
@@ -122,7 +121,7 @@ impl Bench {
     }
 }
 
-fn expected(range: std::ops::Range<i64>) -> Vec<Row> {
+fn expected(range: std::ops::Range<i64>) -> Vec<(i64, i64)> {
     range.map(|n| (n, n)).collect()
 }
 

@@ -1,7 +1,13 @@
 //! A destination in memory with everything that the checkpoint rules ask for: positions written with the rows, fence,
 //! tails, staging with a generation. It can be backed up, restored, and told to break single rules.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use arrow_array::{Int64Array, cast::AsArray, types::Int64Type};
 use async_trait::async_trait;
@@ -18,8 +24,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Shared, gate::Gate, lock};
 
-/// (id, version)
-pub type Row = (i64, i64);
+/// (id, version, the job that wrote it)
+pub type Row = (i64, i64, i64);
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Staging {
@@ -35,6 +41,9 @@ pub struct Contents {
     pub tails: BTreeMap<StreamDescriptor, Vec<Row>>,
     pub positions: BTreeMap<Scope, Position>,
     pub fence: Option<Claim>,
+    /// Another number after each change, never the same again: stands for what an attempt left behind (positions, and how
+    /// many rows lie in staging and tails).
+    pub stamp: u64,
 }
 
 /// Rules that a test switches off, to see that something breaks.
@@ -84,24 +93,8 @@ impl Destination for World {
             plans: vec![StreamPlan::Done; request.targets.len()],
             totals: vec![Counts::default(); request.targets.len()],
             targets: request.targets,
-            left: Left::default(),
+            left: 0,
         }))
-    }
-}
-
-/// What this attempt left behind: positions, and how many rows lie in staging and tails.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Left {
-    positions: BTreeMap<Scope, Position>,
-    staging: BTreeMap<StreamDescriptor, (i64, usize)>,
-    tails: BTreeMap<StreamDescriptor, usize>,
-}
-
-impl Left {
-    fn of(contents: &Contents) -> Self {
-        let staging = contents.staging.iter().map(|(name, s)| (name.clone(), (s.generation, s.rows.len())));
-        let tails = contents.tails.iter().map(|(name, rows)| (name.clone(), rows.len()));
-        Self { positions: contents.positions.clone(), staging: staging.collect(), tails: tails.collect() }
     }
 }
 
@@ -112,58 +105,61 @@ struct Session {
     plans: Vec<StreamPlan>,
     /// Running totals of the job.
     totals: Vec<Counts>,
-    left: Left,
+    /// The contents as this attempt left them.
+    left: u64,
 }
 
-fn decode(batches: Vec<Batch>) -> Vec<(usize, Vec<Row>)> {
+fn decode(batches: Vec<Batch>, job: i64) -> Vec<(usize, Vec<Row>)> {
     let column =
         |batch: &Batch, index: usize| -> Int64Array { batch.rows.column(index).as_primitive::<Int64Type>().clone() };
     let rows = |batch: &Batch| {
         let (id, version) = (column(batch, 0), column(batch, 1));
-        (0..batch.rows.num_rows()).map(|row| (id.value(row), version.value(row))).collect()
+        (0..batch.rows.num_rows()).map(|row| (id.value(row), version.value(row), job)).collect()
     };
     batches.iter().map(|batch| (batch.stream.0, rows(batch))).collect()
 }
 
 impl Session {
-    /// One transaction: compares the fence and what was left, then works on a copy that becomes the truth as a whole.
+    /// One transaction: compares the fence and what was left, then works.
     async fn transaction<T>(
         &mut self,
         fenced: bool,
-        work: impl FnOnce(&mut Self, &mut Contents) -> Result<T> + Send,
+        work: impl FnOnce(&mut Self, &mut Contents) -> T + Send,
     ) -> Result<T> {
         self.world.gate.step().await;
         let slack = self.world.slack;
         let shared = self.world.contents.clone();
-        let mut positions = None;
+        let positions;
         let done = {
             let mut contents = lock(&shared);
             if fenced && !slack.fence && contents.fence.as_ref() != Some(&self.claim) {
                 return Err(Error::new(ErrorKind::Fenced, "Another writer has the fence"));
             }
-            if !slack.moved && !slack.fence && fenced && Left::of(&contents) != self.left {
+            if fenced && !slack.moved && !slack.fence && contents.stamp != self.left {
                 return Err(Error::new(ErrorKind::Moved, "The destination is not as this attempt left it"));
             }
-            let mut copy = contents.clone();
-            let done = work(self, &mut copy)?;
-            if slack.split {
-                positions = Some(std::mem::replace(&mut copy.positions, contents.positions.clone()));
-            }
-            *contents = copy;
-            self.left = Left::of(&contents);
+            let before = slack.split.then(|| contents.positions.clone());
+            let done = work(self, &mut contents);
+            positions = before.map(|before| std::mem::replace(&mut contents.positions, before));
+            self.stamp(&mut contents);
             done
         };
         self.world.gate.step().await;
         if let Some(positions) = positions {
-            lock(&shared).positions = positions.clone();
-            self.left.positions = positions;
+            lock(&shared).positions = positions;
             self.world.gate.step().await;
         }
         Ok(done)
     }
 
+    fn stamp(&mut self, contents: &mut Contents) {
+        static STAMPS: AtomicU64 = AtomicU64::new(1);
+        contents.stamp = STAMPS.fetch_add(1, Ordering::Relaxed);
+        self.left = contents.stamp;
+    }
+
     fn tail(&self, contents: &mut Contents, batches: Vec<Batch>) {
-        for (index, rows) in decode(batches) {
+        for (index, rows) in decode(batches, self.claim.job) {
             contents.tails.entry(self.targets[index].stream.clone()).or_default().extend(rows);
         }
     }
@@ -268,7 +264,7 @@ impl Writer for Session {
     async fn recover(&mut self, admission: Arc<dyn Admission>) -> Result<Recovered> {
         loop {
             self.world.gate.step().await;
-            let positions = {
+            let (positions, fence) = {
                 let contents = lock(&self.world.contents);
                 let mine = (self.claim.job, self.claim.attempt);
                 if let Some(fence) = &contents.fence
@@ -278,13 +274,14 @@ impl Writer for Session {
                 {
                     return Err(Error::new(ErrorKind::Fenced, "A newer attempt has written here"));
                 }
-                contents.positions.clone()
+                (contents.positions.clone(), contents.fence.clone())
             };
             let known: Vec<Position> = positions.values().cloned().collect();
             admission.confirm(&known).await?;
             // A real destination holds the fence's lock since the positions were read; here they are compared.
-            let mut contents = lock(&self.world.contents);
-            if contents.positions != positions {
+            let shared = self.world.contents.clone();
+            let mut contents = lock(&shared);
+            if contents.positions != positions || contents.fence != fence {
                 continue;
             }
             contents.fence = Some(self.claim.clone());
@@ -305,7 +302,7 @@ impl Writer for Session {
                 let line = newest.and_then(|position| position.line(&target.stream));
                 self.totals[index] = line.map(|line| line.counts).unwrap_or_default();
             }
-            self.left = Left::of(&contents);
+            self.stamp(&mut contents);
             if self.world.slack.memory {
                 return Ok(Recovered::Unknown);
             }
@@ -327,7 +324,6 @@ impl Writer for Session {
                     session.totals[index] = Counts::default();
                 }
             }
-            Ok(())
         })
         .await
     }
@@ -335,7 +331,6 @@ impl Writer for Session {
     async fn spill(&mut self, batches: Vec<Batch>) -> Result<()> {
         self.transaction(true, |session, contents| {
             session.tail(contents, batches);
-            Ok(())
         })
         .await
     }
@@ -345,14 +340,14 @@ impl Writer for Session {
             return Err(Error::transient("The disk is full"));
         }
         self.transaction(true, |session, contents| {
-            Ok(commit.streams.into_iter().map(|commit| session.apply(contents, commit, false)).collect())
+            commit.streams.into_iter().map(|commit| session.apply(contents, commit, false)).collect()
         })
         .await
     }
 
     async fn complete(&mut self, complete: Complete) -> Result<Vec<Durable>> {
         let fenced = !self.world.slack.swap;
-        self.transaction(fenced, |session, contents| Ok(vec![session.apply(contents, complete.commit, true)])).await
+        self.transaction(fenced, |session, contents| vec![session.apply(contents, complete.commit, true)]).await
     }
 
     async fn clear(&mut self, clear: Clear) -> Result<Vec<Durable>> {
@@ -360,7 +355,8 @@ impl Writer for Session {
             let mut durable = Vec::new();
             for index in &clear.streams {
                 let target = &session.targets[index.0];
-                if let Some(table) = contents.tables.get_mut(&target.table.name) {
+                // A table under an older prefix would stay in a real destination; here a reset begins from nothing.
+                for (_, table) in contents.tables.iter_mut().filter(|(name, _)| name.ends_with(&target.stream.name)) {
                     table.clear();
                 }
                 contents.staging.remove(&target.stream);
@@ -387,7 +383,7 @@ impl Writer for Session {
                 let scope = position.scope.clone();
                 durable.push(Durable { scope, point: clear.point, position, written: Vec::new() });
             }
-            Ok(durable)
+            durable
         })
         .await
     }

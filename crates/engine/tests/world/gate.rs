@@ -49,8 +49,8 @@ impl Gate {
         .await;
     }
 
-    /// Whether the attempt stands at the gate.
-    pub fn stands(&self) -> bool {
-        !lock(&self.0.wakers).is_empty()
+    /// Returns when somebody stands at the gate.
+    pub async fn closed(&self) {
+        poll_fn(|_| if lock(&self.0.wakers).is_empty() { Poll::Pending } else { Poll::Ready(()) }).await;
     }
 }

@@ -8,7 +8,7 @@ use protocol::{
     checkpoint::{Chain, Claim, Counts, Entry, EntryKind, Line, Place, Point, Why},
 };
 
-use super::{Shared, gate::Gate, lock, name};
+use super::{Shared, gate::Gate, lock, name, source::offset_in};
 
 /// Rules that a test switches off, to see that something breaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -102,13 +102,41 @@ impl Ledger {
         let mut ordered: Vec<&Entry> = self.of(stream).collect();
         ordered.sort_by_key(|entry| entry.point);
         for entry in ordered {
-            if entry.kind == EntryKind::Clear && entry.state.is_none() {
+            let goes_on = entry.state.as_ref().is_some_and(|state| offset_in(state, stream).is_some());
+            if entry.kind == EntryKind::Clear && !goes_on {
                 written = 0;
             }
             let line = entry.lines.iter().find(|line| line.stream == *stream);
             written += line.map_or(0, |line| line.counts.written);
         }
         written
+    }
+
+    /// The entries, one a line, to read after a failure.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        for Entry { point, kind, why, job, attempt, state, lines } in &self.entries {
+            let state = state.as_ref().map(|state| format!("{:?}", state.state)).unwrap_or_default();
+            text += &format!("{}.{} {kind:?} {why:?} job {job:?}.{attempt:?} {state}\n", point.origin, point.seq);
+            for line in lines {
+                let Line { stream, generation, place, counts } = line;
+                text += &format!("    {stream} generation {generation} {place:?} written {}\n", counts.written);
+            }
+        }
+        text
+    }
+
+    /// What a job counted for a stream; what it counted into staging of an older generation is gone with it.
+    pub fn job_counts(&self, job: i64, index: usize) -> Counts {
+        let stream = name(index);
+        let mut sum = Counts::default();
+        for entry in self.of(&stream).filter(|entry| entry.job == Some(job)) {
+            let lines = entry.lines.iter().filter(|line| line.stream == stream);
+            for line in lines.filter(|line| line.generation == self.generations[index]) {
+                sum += line.counts;
+            }
+        }
+        sum
     }
 
     fn chain(&self, stream: &StreamDescriptor, generation: i64) -> Option<Chain> {
@@ -185,20 +213,7 @@ impl Checkpoints for Claimed {
 
     async fn job_counts(&self, job: i64) -> Result<Vec<(StreamDescriptor, Counts)>> {
         let ledger = lock(&self.ledger);
-        let mut counts: Vec<(StreamDescriptor, Counts)> = Vec::new();
-        for index in 0..ledger.generations.len() {
-            let stream = name(index);
-            let mut sum = Counts::default();
-            for entry in ledger.of(&stream).filter(|entry| entry.job == Some(job)) {
-                // What was counted into staging of an older generation is gone with it.
-                let lines = entry.lines.iter().filter(|line| line.stream == stream);
-                for line in lines.filter(|line| line.generation == ledger.generations[index]) {
-                    sum += line.counts;
-                }
-            }
-            counts.push((stream, sum));
-        }
-        Ok(counts)
+        Ok((0..ledger.generations.len()).map(|index| (name(index), ledger.job_counts(job, index))).collect())
     }
 
     async fn raise_generation(&self, stream: &StreamDescriptor) -> Result<i64> {

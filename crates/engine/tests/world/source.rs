@@ -1,6 +1,6 @@
 //! A source that sends a log of rows with states in between.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use arrow_array::{ArrayRef, Int64Array, RecordBatch};
 use async_trait::async_trait;
@@ -9,7 +9,7 @@ use protocol::{Catalog, Json, State, StateMessage, StreamDescriptor, StreamState
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::{Shared, gate::Gate, lock};
+use super::{Shared, lock};
 
 /// Row `n` of a stream is (id, n): the log never changes what it once said.
 #[derive(Default)]
@@ -42,6 +42,8 @@ pub struct Script {
     pub complete: bool,
     /// Added to what is said to have been read.
     pub miscount: i64,
+    /// Before each batch.
+    pub pause: Duration,
 }
 
 impl Script {
@@ -55,6 +57,7 @@ impl Script {
             fail_after: None,
             complete: true,
             miscount: 0,
+            pause: Duration::ZERO,
         }
     }
 }
@@ -62,7 +65,6 @@ impl Script {
 pub struct ScriptedSource {
     pub logs: Shared<Logs>,
     pub script: Script,
-    pub gate: Gate,
 }
 
 pub fn rows(ids: &[i64], from: usize) -> RecordBatch {
@@ -140,7 +142,9 @@ impl Source for ScriptedSource {
         let mut done = vec![false; names.len()];
         let mut turn = 0;
         while let Some(index) = (0..names.len()).map(|n| (turn + n) % names.len()).find(|index| !done[*index]) {
-            self.gate.step().await;
+            if !self.script.pause.is_zero() {
+                tokio::time::sleep(self.script.pause).await;
+            }
             if request.cancel.is_cancelled() {
                 return Err(Error::cancelled());
             }
