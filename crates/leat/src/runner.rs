@@ -105,17 +105,19 @@ impl Runner for EngineRunner {
             Ok(attempt) => attempt,
             Err(failure) => return failed(failure),
         };
-        match self.apart(FailureOrigin::Replication, engine::run(attempt)).await {
+        let outcome = match self.apart(FailureOrigin::Replication, engine::run(attempt)).await {
             Ok(outcome) => in_words_of_control(outcome),
             Err(failure) => failed(failure),
-        }
+        };
+        // The attempt has ended, and nobody has noted that yet.
+        connector::failpoint::point("outcome");
+        outcome
     }
 }
 
 impl EngineRunner {
     fn attempt(&self, input: AttemptInput, cancel: CancellationToken, events: EventSink) -> Result<Attempt, Failure> {
-        let source =
-            self.registry.source(&input.source.connector).ok_or_else(|| unknown(&input.source.connector))?;
+        let source = self.registry.source(&input.source.connector).ok_or_else(|| unknown(&input.source.connector))?;
         let destination = self
             .registry
             .destination(&input.destination.connector)
@@ -128,8 +130,7 @@ impl EngineRunner {
             Some(bytes) => usize::try_from(bytes.max(SMALLEST_BUDGET)).unwrap_or(usize::MAX),
             None => DEFAULT_BUDGET,
         };
-        let tables =
-            input.catalog.streams.iter().map(|stream| input.naming.map(&stream.stream.descriptor)).collect();
+        let tables = input.catalog.streams.iter().map(|stream| input.naming.map(&stream.stream.descriptor)).collect();
         Ok(Attempt {
             source,
             destination,

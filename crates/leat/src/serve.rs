@@ -56,9 +56,8 @@ async fn serve(options: Options, connectors: runtime::Handle) -> Result<()> {
         Some(url) => StoreUrl::Postgres(url),
         None => StoreUrl::Sqlite(data_dir.join("leat.db")),
     };
-    let listener = TcpListener::bind(options.listen)
-        .await
-        .with_context(|| format!("cannot listen on {}", options.listen))?;
+    let listener =
+        TcpListener::bind(options.listen).await.with_context(|| format!("cannot listen on {}", options.listen))?;
     let store = Store::open(url, &data_dir).await?;
     let registry = Arc::new(Registry::new(&data_dir));
     let runner = Arc::new(EngineRunner::new(registry, store.clone(), connectors));

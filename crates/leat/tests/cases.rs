@@ -170,10 +170,8 @@ fn answer(answer: &Answer, check: &Value, run: &Run) {
     let connections = answer.body["connections"].as_array();
     if let Some(ids) = check["ids"].as_array() {
         let found: Vec<&Value> = connections.unwrap().iter().map(|connection| &connection["connectionId"]).collect();
-        let wanted: Vec<Value> = ids
-            .iter()
-            .map(|id| json!(run.variables[id.as_str().unwrap().trim_matches(['$', '{', '}'])]))
-            .collect();
+        let wanted: Vec<Value> =
+            ids.iter().map(|id| json!(run.variables[id.as_str().unwrap().trim_matches(['$', '{', '}'])])).collect();
         assert_eq!(found, wanted.iter().collect::<Vec<_>>(), "{check}");
     }
     if let Some(count) = check["count"].as_u64() {

@@ -39,8 +39,7 @@ async fn a_published_client_creates_syncs_updates_resets_searches_and_deletes() 
     let create = SourceCreate::new(definition, Some(sample(300)), workspace, "shop".to_owned());
     let source = source_api::create_source(&client, create).await.unwrap();
     let path = json!({ "destination_path": "/local/client.db" });
-    let create =
-        DestinationCreate::new(workspace, "lake".to_owned(), Uuid::parse_str(SQLITE).unwrap(), Some(path));
+    let create = DestinationCreate::new(workspace, "lake".to_owned(), Uuid::parse_str(SQLITE).unwrap(), Some(path));
     let destination = destination_api::create_destination(&client, create).await.unwrap();
 
     let discover = SourceDiscoverSchemaRequestBody::new(source.source_id);

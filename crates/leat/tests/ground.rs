@@ -30,6 +30,7 @@ pub struct Ground {
     pub workspace: String,
     pub source: String,
     pub destination: String,
+    /// Removed when the ground is.
     folder: TempDir,
     /// Of the store, where that is Postgres.
     pub database_url: Option<String>,

@@ -23,7 +23,8 @@ const POINTS: &[(&str, u64)] = &[
     ("complete-before-ledger", 1),
     ("outcome", 1),
 ];
-const RESET_POINTS: &[(&str, u64)] = &[("clear-before", 1), ("clear-after", 1), ("clear-before-ledger", 1), ("outcome", 1)];
+const RESET_POINTS: &[(&str, u64)] =
+    &[("clear-before", 1), ("clear-after", 1), ("clear-before-ledger", 1), ("outcome", 1)];
 const ROWS: u64 = 20_000;
 const FIRST: u64 = 6_000;
 
@@ -192,7 +193,11 @@ fn check_plant(bug: &str, mode: &Mode, point: (&str, u64)) {
     let outcome = std::panic::catch_unwind(|| run(StoreKind::Sqlite, mode, Some(point), Some(bug)));
     let Ok((end, job)) = outcome else { return };
     let told = job.log.contains("restored") || job.log.contains("behind");
-    assert!(end != clean || told || job.status != "succeeded", "the bug {bug} went unnoticed at {point:?}\n{}", job.log);
+    assert!(
+        end != clean || told || job.status != "succeeded",
+        "the bug {bug} went unnoticed at {point:?}\n{}",
+        job.log
+    );
 }
 
 #[test]
@@ -207,7 +212,7 @@ fn a_skipped_recovery_is_noticed() {
 
 #[test]
 fn a_commit_row_outside_the_transaction_is_noticed() {
-    check_plant("commit-row-outside-transaction", &APPEND, ("commit-before", 2));
+    check_plant("commit-row-outside-transaction", &APPEND, ("commit-after", 2));
 }
 
 #[test]

@@ -26,7 +26,8 @@ fn incremental_dedup(ground: &Ground, connection: &str) {
     incremental_append(ground, connection);
     // All rows come again with a new stamp: each replaces the old one.
     ground.configure(json!({ "count": 1_500, "seed": 7, "always_updated": true, "records_per_slice": 500 }));
-    let before: String = ground.database().query_row("select max(updated_at) from users", [], |row| row.get(0)).unwrap();
+    let before: String =
+        ground.database().query_row("select max(updated_at) from users", [], |row| row.get(0)).unwrap();
     assert_eq!(ground.sync(connection).committed, 1_500);
     assert_eq!(ground.number("select count(*) from users"), 1_500);
     let query = "select count(*) from users where updated_at > ?1";
@@ -99,10 +100,7 @@ fn columns_come_and_go_without_loss() {
         streams[0]["config"]["fieldSelectionEnabled"] = json!(true);
         streams[0]["config"]["selectedFields"] =
             fields.iter().map(|field| json!({ "fieldPath": [field] })).collect::<Vec<_>>().into();
-        ground.post(
-            "connections/update",
-            json!({ "connectionId": connection, "syncCatalog": { "streams": streams } }),
-        );
+        ground.post("connections/update", json!({ "connectionId": connection, "syncCatalog": { "streams": streams } }));
     };
     select(&["id", "updated_at", "name"]);
     assert_eq!(ground.sync(&connection).status, "succeeded");
@@ -148,7 +146,8 @@ fn a_new_prefix_begins_a_new_table_with_only_what_is_new_and_says_so() {
 #[test]
 fn the_log_begins_with_one_line_per_stream() {
     let ground = Ground::new(50);
-    let connection = ground.connection(&[("users", "incremental", "append"), ("products", "full_refresh", "overwrite")]);
+    let connection =
+        ground.connection(&[("users", "incremental", "append"), ("products", "full_refresh", "overwrite")]);
     let job = ground.sync(&connection);
     for stream in ["users", "products"] {
         assert!(job.log.lines().any(|line| line.contains(stream) && line.contains("generation")), "{}", job.log);

@@ -6,11 +6,13 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use protocol::{StreamDescriptor, checkpoint::{Claim, Counts}};
 use store::{AttemptStatus, ConnectionStatus, Job, JobFilter, JobKind, JobStatus, Tx, Voided};
+use uuid::Uuid;
 
 use super::{
     create,
     disable::{FAILURES, is_hopeless},
     model::{OutcomeDoc, platform_failure},
+    read::not_found,
     retry::{Ended, Tally, Verdict},
 };
 use crate::{
@@ -37,7 +39,8 @@ pub(crate) async fn ended(control: &Control, claim: &Claim, ending: &Ending, str
     let now = control.clock().now();
     let now_ms = now.timestamp_millis();
     let mut tx = control.write().await?;
-    let job = tx.job(claim.job).await?.ok_or_else(|| Error::not_found("JOB", claim.job))?;
+    let connection = claim.connection.parse().map_err(|_| Error::not_found(connections::row::TOKEN, &claim.connection))?;
+    let job = lock_job(&mut tx, connection, claim.job).await?.ok_or_else(|| not_found(claim.job))?;
     let mut outcome = OutcomeDoc { streams: streams.to_vec(), failures: Vec::new() };
     let ending = match ending {
         // A reset that has committed cannot be cancelled any more. All else that somebody has cancelled stays cancelled,
@@ -66,6 +69,7 @@ pub(crate) async fn ended(control: &Control, claim: &Claim, ending: &Ending, str
     let status = if succeeded { AttemptStatus::Succeeded } else { AttemptStatus::Failed };
     // Invariant 3: `Fenced` unless the attempt is still ours.
     tx.end_attempt(claim, status, &create::json(&outcome)?, now_ms).await?;
+    recount_earlier(&mut tx, claim).await?;
     match ending {
         Ending::Succeeded => end_job(&mut tx, &job, JobStatus::Succeeded, now).await?,
         Ending::Cancelled => end_job(&mut tx, &job, JobStatus::Cancelled, now).await?,
@@ -92,7 +96,7 @@ pub(crate) async fn voided(control: &Control, lost: &[Voided]) -> Result<()> {
     for lost in lost {
         let now = control.clock().now();
         let mut tx = control.write().await?;
-        let Some(job) = tx.job(lost.job).await? else { continue };
+        let Some(job) = lock_job(&mut tx, lost.connection, lost.job).await? else { continue };
         let attempt = tx.attempt(lost.job, lost.attempt).await?;
         let counts = tx.attempt_counts(lost.job, lost.attempt).await?;
         let moved = counts.iter().any(|(_, counts)| *counts != Counts::default());
@@ -123,6 +127,29 @@ pub(crate) async fn voided(control: &Control, lost: &[Voided]) -> Result<()> {
     Ok(())
 }
 
+/// What an earlier attempt committed is known for certain only after a later one has recovered: a commit may have been
+/// found in the destination, a staging table may have been dropped (Invariant 2).
+async fn recount_earlier(tx: &mut Tx, claim: &Claim) -> Result<()> {
+    for number in 0..claim.attempt {
+        let Some(attempt) = tx.attempt(claim.job, number).await? else { continue };
+        let mut outcome: OutcomeDoc = attempt.outcome.and_then(|json| json.to().ok()).unwrap_or_default();
+        let before = outcome.streams.clone();
+        let counts = tx.attempt_counts(claim.job, number).await?;
+        for stream in &mut outcome.streams {
+            if !counts.iter().any(|(name, _)| *name == stream.stream) {
+                stream.committed = Counts::default();
+            }
+        }
+        for (stream, committed) in counts {
+            set_committed(&mut outcome.streams, stream, committed);
+        }
+        if outcome.streams != before {
+            tx.set_attempt_outcome(claim.job, number, &create::json(&outcome)?).await?;
+        }
+    }
+    Ok(())
+}
+
 fn set_committed(streams: &mut Vec<StreamStats>, stream: StreamDescriptor, committed: Counts) {
     match streams.iter_mut().find(|known| known.stream == stream) {
         Some(known) => known.committed = committed,
@@ -138,10 +165,18 @@ pub(crate) async fn left_cancels(control: &Control) -> Result<()> {
     let jobs = control.read().await?.active_jobs().await?;
     for job in jobs.into_iter().filter(|job| job.cancel_requested && job.status != JobStatus::Running) {
         let mut tx = control.write().await?;
+        let Some(job) = lock_job(&mut tx, job.connection_id, job.id).await? else { continue };
         end_job(&mut tx, &job, JobStatus::Cancelled, control.clock().now()).await?;
         tx.commit().await?;
     }
     Ok(())
+}
+
+/// Gets a job in a transaction that writes. Rows are always locked in this order, lest two transactions wait for each other
+/// on Postgres: connection, job, attempt.
+pub(crate) async fn lock_job(tx: &mut Tx, connection: Uuid, job: i64) -> Result<Option<Job>> {
+    tx.connection(connection).await?;
+    Ok(tx.job(job).await?)
 }
 
 /// Another attempt, or the job has failed.
@@ -204,7 +239,7 @@ pub(crate) async fn end_job(tx: &mut Tx, job: &Job, status: JobStatus, now: Date
 }
 
 /// When the newest job that was not cancelled was created.
-pub(crate) async fn last_run_start(tx: &mut Tx, connection: uuid::Uuid) -> Result<Option<DateTime<Utc>>> {
+pub(crate) async fn last_run_start(tx: &mut Tx, connection: Uuid) -> Result<Option<DateTime<Utc>>> {
     let filter = JobFilter {
         connection_id: Some(connection),
         statuses: vec![
