@@ -1,11 +1,15 @@
 //! The connection operations, rule by rule.
 
+use std::sync::Arc;
+
 use axum::http::StatusCode;
 use control::{
+    clock::SystemClock,
     runner::{AttemptKind, NamespaceRule},
     testing::Act,
 };
 use serde_json::{Value, json};
+use store::Backend;
 
 use crate::ground::{Answer, NOBODY, Server, World, destination_definition, source_definition};
 
@@ -231,7 +235,16 @@ async fn a_patch_changes_what_it_names() {
 
 #[tokio::test]
 async fn patches_at_once_all_count() {
-    let server = Server::start().await;
+    patches_at_once_all_count_on(Backend::Sqlite).await;
+}
+
+#[tokio::test]
+async fn patches_at_once_all_count_on_postgres() {
+    patches_at_once_all_count_on(Backend::Postgres).await;
+}
+
+async fn patches_at_once_all_count_on(backend: Backend) {
+    let server = Server::start_on(backend, Arc::new(SystemClock)).await;
     let world = World::create(&server).await;
     let patches = [
         json!({"name": "n"}),
@@ -334,7 +347,16 @@ async fn a_run_gets_the_selected_fields_and_the_answer_keeps_them_all() {
 
 #[tokio::test]
 async fn a_schema_that_a_client_lost_is_found_again() {
-    let server = Server::start().await;
+    a_schema_that_a_client_lost_is_found_again_on(Backend::Sqlite).await;
+}
+
+#[tokio::test]
+async fn a_schema_that_a_client_lost_is_found_again_on_postgres() {
+    a_schema_that_a_client_lost_is_found_again_on(Backend::Postgres).await;
+}
+
+async fn a_schema_that_a_client_lost_is_found_again_on(backend: Backend) {
+    let server = Server::start_on(backend, Arc::new(SystemClock)).await;
     let world = World::without_connection(&server).await;
     let lost = |name: &str, schema: Value| {
         let config = json!({"syncMode": "full_refresh", "destinationSyncMode": "append"});
@@ -397,7 +419,16 @@ async fn deprecated_is_a_status_that_an_update_takes_back() {
 
 #[tokio::test]
 async fn a_delete_ends_the_job_and_removes_operations_that_nobody_else_uses() {
-    let server = Server::start().await;
+    a_delete_ends_the_job_and_removes_operations_that_nobody_else_uses_on(Backend::Sqlite).await;
+}
+
+#[tokio::test]
+async fn a_delete_ends_the_job_and_removes_operations_that_nobody_else_uses_on_postgres() {
+    a_delete_ends_the_job_and_removes_operations_that_nobody_else_uses_on(Backend::Postgres).await;
+}
+
+async fn a_delete_ends_the_job_and_removes_operations_that_nobody_else_uses_on(backend: Backend) {
+    let server = Server::start_on(backend, Arc::new(SystemClock)).await;
     let world = World::create(&server).await;
     let operation = json!({"workspaceId": world.workspace, "name": "shared",
         "operatorConfiguration": {"operatorType": "normalization", "normalization": {}}});
@@ -425,7 +456,16 @@ async fn a_delete_ends_the_job_and_removes_operations_that_nobody_else_uses() {
 
 #[tokio::test]
 async fn search_finds_the_right_one() {
-    let server = Server::start().await;
+    search_finds_the_right_one_on(Backend::Sqlite).await;
+}
+
+#[tokio::test]
+async fn search_finds_the_right_one_on_postgres() {
+    search_finds_the_right_one_on(Backend::Postgres).await;
+}
+
+async fn search_finds_the_right_one_on(backend: Backend) {
+    let server = Server::start_on(backend, Arc::new(SystemClock)).await;
     let world = World::without_connection(&server).await;
     let (source, destination) = (&world.source, &world.destination);
     let format = "raw_${SOURCE_NAMESPACE}";
@@ -473,7 +513,16 @@ async fn search_finds_the_right_one() {
 
 #[tokio::test]
 async fn lists_keep_the_order_of_creation() {
-    let server = Server::start().await;
+    lists_keep_the_order_of_creation_on(Backend::Sqlite).await;
+}
+
+#[tokio::test]
+async fn lists_keep_the_order_of_creation_on_postgres() {
+    lists_keep_the_order_of_creation_on(Backend::Postgres).await;
+}
+
+async fn lists_keep_the_order_of_creation_on(backend: Backend) {
+    let server = Server::start_on(backend, Arc::new(SystemClock)).await;
     let world = World::without_connection(&server).await;
     let mut expected = Vec::new();
     // More than one piece of a long list.
