@@ -4,9 +4,10 @@ use protocol::{
     Json, StateMessage, StreamDescriptor,
     checkpoint::{Claim, Counts, Entry, EntryKind, Line, Place, Point, Why},
 };
+use sqlx::Connection as _;
 use store::{
     Actor, ActorKind, ClaimRequest, ClaimStream, Claimed, Connection, ConnectionStatus, Definition, Job, JobKind,
-    NewJob, Priority, Store, Tx, WorkerLease, Workspace,
+    NewJob, Priority, Store, StoreUrl, Tx, WorkerLease, Workspace, testing::TestStore,
 };
 use uuid::Uuid;
 
@@ -157,4 +158,21 @@ pub fn entry(claim: &Claim, name: &str, point: (i64, i64), place: Place, rows: i
 
 pub fn counts(rows: i64) -> Counts {
     Counts { read: rows, written: rows, filtered: 0, rejected: 0, bytes: rows * 10 }
+}
+
+/// Changes rows behind the store's back.
+pub async fn raw(test: &TestStore, sql: &'static str) {
+    match test.url() {
+        StoreUrl::Sqlite(path) => {
+            let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
+            let mut conn = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+            sqlx::raw_sql(sql).execute(&mut conn).await.unwrap();
+            conn.close().await.unwrap();
+        }
+        StoreUrl::Postgres(url) => {
+            let mut conn = sqlx::PgConnection::connect(url).await.unwrap();
+            sqlx::raw_sql(sql).execute(&mut conn).await.unwrap();
+            conn.close().await.unwrap();
+        }
+    }
 }

@@ -21,6 +21,7 @@ macro_rules! on_both {
 }
 
 mod claims;
+mod corrupt;
 mod fixture;
 mod jobs;
 mod ledger;
