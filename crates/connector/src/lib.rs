@@ -12,6 +12,7 @@ pub mod destination;
 pub mod error;
 pub mod failpoint;
 pub mod output;
+pub mod process;
 pub mod source;
 #[cfg(feature = "testing")]
 pub mod testing;

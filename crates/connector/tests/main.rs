@@ -1,5 +1,7 @@
 //! The contract, proved with the destinations and sources that need nothing.
 
+mod process;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
