@@ -58,10 +58,7 @@ impl Subject for File {
         let reader = self.reader();
         let mut statement = reader.prepare(&format!("SELECT * FROM \"{}\" ORDER BY rowid", table.name)).ok()?;
         let names: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
-        assert_eq!(
-            names[..4],
-            ["_airbyte_raw_id", "_airbyte_extracted_at", "_airbyte_meta", "_airbyte_generation_id"]
-        );
+        assert_eq!(names[..4], ["_airbyte_raw_id", "_airbyte_extracted_at", "_airbyte_meta", "_airbyte_generation_id"]);
         let mut rows = statement.query([]).unwrap();
         let mut all = Vec::new();
         while let Some(row) = rows.next().unwrap() {
@@ -189,9 +186,18 @@ async fn a_swap_keeps_views_indexes_triggers_and_columns() {
     assert_eq!(file.one::<i64>("SELECT count(*) FROM names"), 4, "a view goes on reading the table");
     let text: String = file.one("SELECT sql FROM sqlite_schema WHERE name = 'names'");
     assert_eq!(text, "CREATE VIEW names AS SELECT name FROM users");
-    assert_eq!(file.one::<i64>("SELECT count(*) FROM sqlite_schema WHERE name IN ('by_id', 'on_insert') AND tbl_name = 'users'"), 2);
+    assert_eq!(
+        file.one::<i64>(
+            "SELECT count(*) FROM sqlite_schema WHERE name IN ('by_id', 'on_insert') AND tbl_name = 'users'"
+        ),
+        2
+    );
     assert_eq!(file.one::<i64>("SELECT count(*) FROM log"), 1, "a swap inserts nothing into the table");
-    assert_eq!(file.one::<i64>("SELECT count(note) FROM users"), 0, "a column that is not in the catalog stays and is NULL");
+    assert_eq!(
+        file.one::<i64>("SELECT count(note) FROM users"),
+        0,
+        "a column that is not in the catalog stays and is NULL"
+    );
     let text: String = file.one("SELECT sql FROM sqlite_schema WHERE name = 'log'");
     assert!(text.contains("REFERENCES users"), "{text}");
     file.reader().execute_batch("INSERT INTO users SELECT 'x', 'y', 'z', 1, 77, 'n', NULL").unwrap();
@@ -217,7 +223,11 @@ async fn readers_never_see_an_empty_table() {
         let mut seen = std::collections::BTreeSet::new();
         while !looking.load(std::sync::atomic::Ordering::Relaxed) {
             let row = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?));
-            seen.insert(connection.query_row("SELECT count(*), count(DISTINCT _airbyte_generation_id) FROM users", [], row).unwrap());
+            seen.insert(
+                connection
+                    .query_row("SELECT count(*), count(DISTINCT _airbyte_generation_id) FROM users", [], row)
+                    .unwrap(),
+            );
         }
         seen
     });
@@ -340,7 +350,9 @@ async fn writers_of_one_file_take_turns() {
 #[tokio::test]
 async fn a_table_that_is_not_ours_is_refused() {
     let file = File::new();
-    file.reader().execute_batch("CREATE TABLE users (id INTEGER); INSERT INTO users VALUES (1); CREATE VIEW v AS SELECT 1").unwrap();
+    file.reader()
+        .execute_batch("CREATE TABLE users (id INTEGER); INSERT INTO users VALUES (1); CREATE VIEW v AS SELECT 1")
+        .unwrap();
     for mode in [Append, Overwrite, AppendDedup] {
         let error = load(&file, 1, target(mode, 1), vec![]).await.unwrap_err();
         assert_eq!(error.kind, ErrorKind::Config);
@@ -403,7 +415,10 @@ async fn odd_column_names_work_in_every_mode() {
         let rows = Batch::new(StreamIndex(0), batch(columns.collect()), 0);
         load(&file, number, target, vec![rows]).await.unwrap();
         let expected = if mode == AppendDedup { 1 } else { 2 };
-        assert_eq!(file.one::<i64>("SELECT sum(\"A_B_1\" + \"_airbyte_meta_1\" + \"_1st\") FROM x_y_order__by"), expected * 3);
+        assert_eq!(
+            file.one::<i64>("SELECT sum(\"A_B_1\" + \"_airbyte_meta_1\" + \"_1st\") FROM x_y_order__by"),
+            expected * 3
+        );
     }
 }
 
@@ -435,7 +450,15 @@ async fn paths_are_kept_where_they_belong() {
     let cancel = CancellationToken::new();
     let here = outside.path().display().to_string();
     let data = data.display().to_string();
-    let allowed = ["a.db", "deep/er/a.db", "/local/a.db", "./a.db", "deep/../b.db", &format!("{here}/a.db"), &format!("{data}/local/c.db")];
+    let allowed = [
+        "a.db",
+        "deep/er/a.db",
+        "/local/a.db",
+        "./a.db",
+        "deep/../b.db",
+        &format!("{here}/a.db"),
+        &format!("{data}/local/c.db"),
+    ];
     for path in allowed {
         let checked = destination.check(&json!({"destination_path": path}), &cancel).await;
         assert!(checked.is_ok(), "{path}: {checked:?}");
@@ -473,7 +496,11 @@ async fn paths_are_kept_where_they_belong() {
 #[tokio::test]
 async fn files_that_are_no_database_are_named() {
     let file = File::new();
-    std::fs::write(file.path(), "this is not a database, whatever its name says, and it is long enough to look like one".repeat(20)).unwrap();
+    std::fs::write(
+        file.path(),
+        "this is not a database, whatever its name says, and it is long enough to look like one".repeat(20),
+    )
+    .unwrap();
     let checked = file.destination().check(&file.config(), &CancellationToken::new()).await.unwrap_err();
     assert_eq!(checked.kind, ErrorKind::Config);
     assert!(checked.message.contains("out.db") && checked.hint.is_some(), "{checked}");

@@ -75,7 +75,11 @@ impl Destination for MemoryDestination {
             supported_destination_sync_modes: vec![],
             protocol_version: "0.2.0".to_owned(),
         };
-        spec.with_modes(&[DestinationSyncMode::Append, DestinationSyncMode::Overwrite, DestinationSyncMode::AppendDedup])
+        spec.with_modes(&[
+            DestinationSyncMode::Append,
+            DestinationSyncMode::Overwrite,
+            DestinationSyncMode::AppendDedup,
+        ])
     }
 
     async fn check(&self, _config: &Value, _cancel: &CancellationToken) -> Result<()> {
@@ -165,11 +169,14 @@ impl MemoryWriter {
         let same_job = before.is_some_and(|before| before.store == claim.store && before.job == claim.job);
         let line = |index: &usize| {
             let stream = targets[*index].stream.clone();
-            let total = before.filter(|_| same_job).and_then(|before| before.line(&stream)).map(|line| line.counts);
+            let generation = self.plans[*index].generation().unwrap_or(targets[*index].generation);
+            // Rows of an older generation were dropped with their staging.
+            let total = before.filter(|_| same_job).and_then(|before| before.line(&stream));
+            let total = total.filter(|line| line.generation == generation).map(|line| line.counts);
             let staged = world.staging.get(&(claim.connection.clone(), stream.clone()));
             Line {
                 stream,
-                generation: self.plans[*index].generation().unwrap_or(targets[*index].generation),
+                generation,
                 place: if staged.is_some_and(|staged| !staged.1.is_empty()) { Place::Staging } else { Place::Final },
                 counts: total.unwrap_or_default() + added.get(index).copied().unwrap_or_default(),
             }
@@ -245,7 +252,8 @@ impl Writer for MemoryWriter {
             let mut lines = lines.filter(|line| line.place == Place::Staging && line.generation == generation);
             lines.next().is_some() && full.is_none_or(|target| target.generation == generation)
         };
-        next.staging.retain(|(owner, stream), (generation, _)| *owner != claim.connection || named(stream, *generation));
+        next.staging
+            .retain(|(owner, stream), (generation, _)| *owner != claim.connection || named(stream, *generation));
         let staged = |index: usize| next.staging.get(&self.key(index)).map(|(generation, _)| *generation);
         let staging =
             self.request.targets.iter().enumerate().map(|(i, target)| (target.stream.clone(), staged(i))).collect();

@@ -217,25 +217,41 @@ const PURCHASES: &[Column] = &[
 ];
 
 const FIRST_NAMES: &[&str] = &[
-    "Ada", "Alan", "Amal", "Anna", "Boris", "Carla", "Chen", "Dana", "Diego", "Edith", "Emil", "Fatima", "Grace", "Hana",
-    "Hugo", "Ines", "Ivan", "Jana", "Jonas", "Kofi", "Lena", "Luis", "Maya", "Milan", "Nadia", "Nils", "Olga", "Omar",
-    "Priya", "Rosa", "Samir", "Yuki",
+    "Ada", "Alan", "Amal", "Anna", "Boris", "Carla", "Chen", "Dana", "Diego", "Edith", "Emil", "Fatima", "Grace",
+    "Hana", "Hugo", "Ines", "Ivan", "Jana", "Jonas", "Kofi", "Lena", "Luis", "Maya", "Milan", "Nadia", "Nils", "Olga",
+    "Omar", "Priya", "Rosa", "Samir", "Yuki",
 ];
 const LAST_NAMES: &[&str] = &[
     "Abel", "Baker", "Berg", "Brook", "Castro", "Cole", "Diaz", "Evans", "Fischer", "Frost", "Garcia", "Haas", "Ito",
-    "Jansen", "Keller", "Kim", "Lang", "Lopez", "Moreau", "Novak", "Okafor", "Patel", "Quist", "Rossi", "Sato", "Silva",
-    "Stone", "Tanaka", "Varga", "Weber", "Young", "Zhang",
+    "Jansen", "Keller", "Kim", "Lang", "Lopez", "Moreau", "Novak", "Okafor", "Patel", "Quist", "Rossi", "Sato",
+    "Silva", "Stone", "Tanaka", "Varga", "Weber", "Young", "Zhang",
 ];
-const LANGUAGES: &[&str] = &["Arabic", "Czech", "English", "French", "German", "Hindi", "Italian", "Japanese", "Spanish"];
+const LANGUAGES: &[&str] =
+    &["Arabic", "Czech", "English", "French", "German", "Hindi", "Italian", "Japanese", "Spanish"];
 const NATIONALITIES: &[&str] = &["American", "Brazilian", "Czech", "French", "German", "Indian", "Italian", "Japanese"];
 /// In the order of the nationalities.
 const COUNTRIES: &[&str] = &["US", "BR", "CZ", "FR", "DE", "IN", "IT", "JP"];
 const OCCUPATIONS: &[&str] = &[
-    "Architect", "Baker", "Carpenter", "Dentist", "Electrician", "Farmer", "Gardener", "Librarian", "Mechanic", "Nurse",
-    "Pilot", "Plumber", "Teacher", "Translator", "Weaver",
+    "Architect",
+    "Baker",
+    "Carpenter",
+    "Dentist",
+    "Electrician",
+    "Farmer",
+    "Gardener",
+    "Librarian",
+    "Mechanic",
+    "Nurse",
+    "Pilot",
+    "Plumber",
+    "Teacher",
+    "Translator",
+    "Weaver",
 ];
-const STREETS: &[&str] = &["Mill Lane", "High Street", "Canal Road", "Brook Way", "Station Road", "Weir Close", "Oak Avenue"];
-const CITIES: &[&str] = &["Ashford", "Bridgeton", "Clearwater", "Dunmore", "Eastbrook", "Fairview", "Greenfield", "Harlow"];
+const STREETS: &[&str] =
+    &["Mill Lane", "High Street", "Canal Road", "Brook Way", "Station Road", "Weir Close", "Oak Avenue"];
+const CITIES: &[&str] =
+    &["Ashford", "Bridgeton", "Clearwater", "Dunmore", "Eastbrook", "Fairview", "Greenfield", "Harlow"];
 const STATES: &[&str] = &["California", "Colorado", "Kansas", "Maine", "Nevada", "Ohio", "Oregon", "Texas", "Vermont"];
 const MAKES: &[&str] = &["Arden", "Bellweather", "Corvid", "Drake", "Everline", "Falcon", "Granite", "Harrow"];
 const MODELS: &[&str] = &["Coupe", "Estate", "Pickup", "Roadster", "Saloon", "Van"];

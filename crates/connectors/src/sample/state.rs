@@ -82,7 +82,8 @@ impl Run {
             loop_offset: sent,
             count: Some(self.count),
         };
-        let json = Json::from_value(&state).map_err(|error| Error::system("A state cannot be encoded").with_source(error))?;
+        let json =
+            Json::from_value(&state).map_err(|error| Error::system("A state cannot be encoded").with_source(error))?;
         Ok(StateMessage::stream(stream.clone(), Some(json)))
     }
 }

@@ -3,7 +3,9 @@
 
 use arrow_array::{Array, cast::AsArray, types::TimestampMicrosecondType};
 use connector::{ErrorKind, ReadRequest, Source, SourceMessage, StreamStatus, output};
-use protocol::{ConfiguredCatalog, ConfiguredStream, DestinationSyncMode, Json, StateMessage, StreamDescriptor, SyncMode};
+use protocol::{
+    ConfiguredCatalog, ConfiguredStream, DestinationSyncMode, Json, StateMessage, StreamDescriptor, SyncMode,
+};
 use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
 

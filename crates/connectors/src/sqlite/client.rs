@@ -155,14 +155,21 @@ impl Client {
             }
             let waited = began.elapsed();
             if waited > LONGEST_WAIT {
-                return Err(Error::transient(format!("Another program has kept {} locked for ten minutes", self.path.display()))
-                    .with_hint("End the transaction that the other program holds open"));
+                return Err(Error::transient(format!(
+                    "Another program has kept {} locked for ten minutes",
+                    self.path.display()
+                ))
+                .with_hint("End the transaction that the other program holds open"));
             }
             if waited >= next_note {
                 next_note = waited + NEXT_NOTE;
                 self.note(
                     tracing::Level::WARN,
-                    format!("Waiting for another program that holds {} locked, for {} s now", self.path.display(), waited.as_secs()),
+                    format!(
+                        "Waiting for another program that holds {} locked, for {} s now",
+                        self.path.display(),
+                        waited.as_secs()
+                    ),
                 );
             }
             tokio::select! {
@@ -301,34 +308,50 @@ const PLACE: &str = " the database file";
 fn failed(path: &Path, error: rusqlite::Error) -> Error {
     let file = if path.as_os_str().is_empty() { PLACE.trim_start().to_owned() } else { path.display().to_string() };
     let (kind, text, hint) = match error.sqlite_error_code() {
-        Some(ErrorCode::DiskFull) => {
-            (ErrorKind::Transient, "The disk is full under", "Free space on the disk; the sync goes on from its last state")
-        }
-        Some(ErrorCode::ReadOnly) => {
-            (ErrorKind::Config, "There is no right to write to", "Give the user that runs Leat write access to the file and its folder")
-        }
-        Some(ErrorCode::CannotOpen) => {
-            (ErrorKind::Config, "SQLite cannot open", "Check that the folder exists and that the user that runs Leat may write to it")
-        }
-        Some(ErrorCode::NotADatabase) => {
-            (ErrorKind::Config, "There is no SQLite database in", "Choose another path: the file belongs to something else or is encrypted")
-        }
+        Some(ErrorCode::DiskFull) => (
+            ErrorKind::Transient,
+            "The disk is full under",
+            "Free space on the disk; the sync goes on from its last state",
+        ),
+        Some(ErrorCode::ReadOnly) => (
+            ErrorKind::Config,
+            "There is no right to write to",
+            "Give the user that runs Leat write access to the file and its folder",
+        ),
+        Some(ErrorCode::CannotOpen) => (
+            ErrorKind::Config,
+            "SQLite cannot open",
+            "Check that the folder exists and that the user that runs Leat may write to it",
+        ),
+        Some(ErrorCode::NotADatabase) => (
+            ErrorKind::Config,
+            "There is no SQLite database in",
+            "Choose another path: the file belongs to something else or is encrypted",
+        ),
         Some(ErrorCode::DatabaseCorrupt) => {
             (ErrorKind::Config, "SQLite finds damage in", "Restore the file from a backup, or choose another path")
         }
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-            (ErrorKind::Transient, "Another program keeps a lock on", "End the transaction that the other program holds open")
-        }
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => (
+            ErrorKind::Transient,
+            "Another program keeps a lock on",
+            "End the transaction that the other program holds open",
+        ),
         Some(ErrorCode::OperationInterrupted) => return Error::cancelled().with_source(error),
-        Some(ErrorCode::SystemIoFailure) => {
-            (ErrorKind::Transient, "The disk failed under", "Look at the system's log for errors of the disk or the network folder")
-        }
+        Some(ErrorCode::SystemIoFailure) => (
+            ErrorKind::Transient,
+            "The disk failed under",
+            "Look at the system's log for errors of the disk or the network folder",
+        ),
         Some(ErrorCode::ConstraintViolation) => (
             ErrorKind::Config,
             "A constraint or trigger that was added to a table refuses the rows in",
             "Remove the constraint or the trigger, or make it accept what the source sends",
         ),
-        _ => (ErrorKind::System, "SQLite refused a statement on", "This is a bug of the connector: please report it with the log"),
+        _ => (
+            ErrorKind::System,
+            "SQLite refused a statement on",
+            "This is a bug of the connector: please report it with the log",
+        ),
     };
     Error::new(kind, format!("{text} {file}")).with_hint(hint).with_source(error)
 }

@@ -72,8 +72,10 @@ fn known(format: i64) -> Result<()> {
     if format == FORMAT {
         return Ok(());
     }
-    Err(Error::config(format!("The destination's tables _leat_commits and _leat_fence have format {format}, this version knows {FORMAT}"))
-        .with_hint("Use the version of Leat that wrote to this destination last, or a newer one"))
+    Err(Error::config(format!(
+        "The destination's tables _leat_commits and _leat_fence have format {format}, this version knows {FORMAT}"
+    ))
+    .with_hint("Use the version of Leat that wrote to this destination last, or a newer one"))
 }
 
 fn names(scope: &Scope) -> (&str, &str) {
@@ -139,8 +141,9 @@ fn position(row: &Row<'_>) -> Result<Position> {
 }
 
 fn damaged() -> Error {
-    Error::config("A row of the destination's table _leat_commits cannot be read")
-        .with_hint("It was changed by hand or by another program: delete the connection's rows there and reset the connection")
+    Error::config("A row of the destination's table _leat_commits cannot be read").with_hint(
+        "It was changed by hand or by another program: delete the connection's rows there and reset the connection",
+    )
 }
 
 /// The position must be the one that this attempt last read or wrote.
@@ -160,9 +163,8 @@ pub fn check_position(connection: &Connection, claim: &Claim, scope: &Scope, hel
                 .optional()
         })
         .map_err(sql)?;
-    let expected = held.map(|held| {
-        (held.store.clone(), (held.job, held.attempt), held.point, kind_name(held.kind).to_owned())
-    });
+    let expected =
+        held.map(|held| (held.store.clone(), (held.job, held.attempt), held.point, kind_name(held.kind).to_owned()));
     if found == expected { Ok(()) } else { Err(moved("The destination's position is not the one of this attempt")) }
 }
 

@@ -58,8 +58,9 @@ impl Places {
         let file = resolve(&inside.map_or_else(|| given.to_owned(), |rest| local.join(rest)))?;
         let is_local = file.starts_with(&local);
         if inside.is_some() && (!is_local || file == local) {
-            return Err(Error::config(format!("The path `{shown}` leaves the folder for local files"))
-                .with_hint("Use a path inside that folder, without `..` or links that lead out of it, or an absolute path"));
+            return Err(Error::config(format!("The path `{shown}` leaves the folder for local files")).with_hint(
+                "Use a path inside that folder, without `..` or links that lead out of it, or an absolute path",
+            ));
         }
         if self.is_forbidden(&file, is_local)? {
             return Err(Error::config(format!("The path `{shown}` belongs to Leat itself"))

@@ -44,10 +44,14 @@ impl Lane {
         let stream = &target.stream;
         // SQLite has 2,000 columns and four of them are ours.
         if columns.len() > 1996 {
-            return Err(Error::config(format!("Stream `{stream}` has {} fields; a SQLite table takes 1996", columns.len()))
-                .with_hint("Select fewer fields of the stream"));
+            return Err(Error::config(format!(
+                "Stream `{stream}` has {} fields; a SQLite table takes 1996",
+                columns.len()
+            ))
+            .with_hint("Select fewer fields of the stream"));
         }
-        let column = |field: &String| columns.iter().find(|column| column.field == *field).map(|column| column.name.clone());
+        let column =
+            |field: &String| columns.iter().find(|column| column.field == *field).map(|column| column.name.clone());
         let mut order = Order { key: Vec::new(), cursor: None, deleted_at: column(&DELETED_AT.to_owned()) };
         if target.merges() {
             if target.primary_key.is_empty() {
@@ -56,8 +60,10 @@ impl Lane {
             }
             for field in &target.primary_key {
                 order.key.push(column(field).ok_or_else(|| {
-                    Error::config(format!("Field `{field}` is in the primary key of stream `{stream}` but not among its columns"))
-                        .with_hint("Select the field, or choose another primary key")
+                    Error::config(format!(
+                        "Field `{field}` is in the primary key of stream `{stream}` but not among its columns"
+                    ))
+                    .with_hint("Select the field, or choose another primary key")
                 })?);
             }
             // A cursor that is not a column orders nothing here; the extraction time does.
@@ -145,12 +151,8 @@ impl Lane {
 
     fn copy(&self, connection: &Connection, from: &str, into: &str) -> Result<i64> {
         let all = table::all(&self.columns);
-        let text = format!(
-            "INSERT INTO {} ({all}) SELECT {all} FROM {} ORDER BY {}",
-            quoted(into),
-            quoted(from),
-            self.rowid
-        );
+        let text =
+            format!("INSERT INTO {} ({all}) SELECT {all} FROM {} ORDER BY {}", quoted(into), quoted(from), self.rowid);
         connection.execute(&text, []).map(|rows| rows as i64).map_err(sql)
     }
 
@@ -165,7 +167,9 @@ impl Lane {
         let told = if self.target.merges() {
             let merged = self.merge(connection, &staging, staged)?;
             let Merged { inserted, updated, superseded, deleted } = merged;
-            format!("merged {staged} rows: {inserted} inserted, {updated} updated, {superseded} superseded, {deleted} deleted")
+            format!(
+                "merged {staged} rows: {inserted} inserted, {updated} updated, {superseded} superseded, {deleted} deleted"
+            )
         } else if self.target.truncates() {
             swap(connection, &staging, &self.table)?;
             format!("replaced its table with {staged} rows")
@@ -173,7 +177,9 @@ impl Lane {
             table::ensure(connection, &self.table, self.stream(), &self.columns)?;
             let arrived = self.copy(connection, &staging, &self.table)?;
             if arrived != staged {
-                return Err(Error::system(format!("{arrived} rows of stream `{stream}` arrived, {staged} were staged")));
+                return Err(Error::system(format!(
+                    "{arrived} rows of stream `{stream}` arrived, {staged} were staged"
+                )));
             }
             format!("added {staged} rows")
         };

@@ -67,9 +67,7 @@ pub fn merge(
     let later = "f.\"_airbyte_extracted_at\" > s.\"_airbyte_extracted_at\"";
     // The table's row is newer than the staged one.
     let beaten = match &cursor {
-        Some(c) => format!(
-            "(f.{c} > s.{c} OR (f.{c} IS NOT NULL AND s.{c} IS NULL) OR (f.{c} IS s.{c} AND {later}))"
-        ),
+        Some(c) => format!("(f.{c} > s.{c} OR (f.{c} IS NOT NULL AND s.{c} IS NULL) OR (f.{c} IS s.{c} AND {later}))"),
         None => later.to_owned(),
     };
     let deleted = match &order.deleted_at {
@@ -96,9 +94,7 @@ pub fn merge(
         let text = format!("SELECT count(*) FROM temp._leat_fates WHERE fate = {fate}");
         connection.query_row(&text, [], |row| row.get::<_, i64>(0)).map_err(sql)
     };
-    let losers = format!(
-        "SELECT count(*) FROM main.{source} WHERE {rowid} NOT IN (SELECT row FROM temp._leat_fates)"
-    );
+    let losers = format!("SELECT count(*) FROM main.{source} WHERE {rowid} NOT IN (SELECT row FROM temp._leat_fates)");
     let losers: i64 = connection.query_row(&losers, [], |row| row.get(0)).map_err(sql)?;
     let mut merged = Merged { superseded: losers + count(SUPERSEDED)?, deleted: count(DELETE)?, ..Merged::default() };
 

@@ -10,8 +10,7 @@ use protocol::StreamDescriptor;
 use sha2::{Digest, Sha256};
 
 /// Columns that come first in every table.
-pub const METADATA: [&str; 4] =
-    ["_airbyte_raw_id", "_airbyte_extracted_at", "_airbyte_meta", "_airbyte_generation_id"];
+pub const METADATA: [&str; 4] = ["_airbyte_raw_id", "_airbyte_extracted_at", "_airbyte_meta", "_airbyte_generation_id"];
 
 pub fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
@@ -156,12 +155,16 @@ mod tests {
         check(&[(None, "2024")], &["_2024"]);
         check(&[(None, "select")], &["select"]);
         check(&[(None, "a\"b; drop table x")], &["a_b__drop_table_x"]);
-        check(&[(None, "sqlite_master"), (None, "_leat_fence"), (None, "SQLite_x")], &["_sqlite_master", "__leat_fence", "_SQLite_x"]);
+        check(
+            &[(None, "sqlite_master"), (None, "_leat_fence"), (None, "SQLite_x")],
+            &["_sqlite_master", "__leat_fence", "_SQLite_x"],
+        );
         check(&[(None, "a-b"), (None, "a_b"), (None, "A_B")], &["a-b".replace('-', "_").as_str(), "a_b_?", "A_B_?"]);
         check(&[(Some("a"), "b_c"), (Some("a_b"), "c")], &["a_b_c", "a_b_c_?"]);
         let long = "x".repeat(300);
         check(&[(None, &long)], &[&long]);
-        let twice = [StreamDescriptor::new(None, "t"), StreamDescriptor::new(None, "t"), StreamDescriptor::new(None, "t")];
+        let twice =
+            [StreamDescriptor::new(None, "t"), StreamDescriptor::new(None, "t"), StreamDescriptor::new(None, "t")];
         assert_eq!(tables(&twice).iter().collect::<HashSet<_>>().len(), 3);
     }
 

@@ -88,7 +88,9 @@ pub fn check(existing: &Existing, stream: &str, columns: &[Column]) -> Result<()
                 existing.name,
                 declared(column.kind)
             ))
-            .with_hint(format!("Refresh stream `{stream}` so that its table is built again with the new type, or drop the column")));
+            .with_hint(format!(
+                "Refresh stream `{stream}` so that its table is built again with the new type, or drop the column"
+            )));
         }
     }
     Ok(())

@@ -9,8 +9,8 @@ use arrow_array::{
     TimestampMicrosecondArray, TimestampMillisecondArray, TimestampNanosecondArray, TimestampSecondArray, UInt64Array,
     types::Int64Type,
 };
-use protocol::ColumnType;
 use proptest::prelude::*;
+use protocol::ColumnType;
 use rusqlite::{Connection, types::ValueRef};
 
 use super::types::{Cell, Flaw, Reader, convert, declared, fits};
@@ -72,7 +72,10 @@ fn integers() {
 
 #[test]
 fn floats() {
-    check(Float64Array::from(vec![1.5]), &[(Text, "'1.5'"), (Integer, "NULL !bad"), (Number, "1.5"), (Union, "'1.5'"), (Boolean, "NULL !bad")]);
+    check(
+        Float64Array::from(vec![1.5]),
+        &[(Text, "'1.5'"), (Integer, "NULL !bad"), (Number, "1.5"), (Union, "'1.5'"), (Boolean, "NULL !bad")],
+    );
     check(Float64Array::from(vec![12.0]), &[(Integer, "12"), (Number, "12.0")]);
     check(Float32Array::from(vec![0.5]), &[(Number, "0.5")]);
     check(Float64Array::from(vec![9.3e18]), &[(Integer, "NULL !big"), (Number, "9.3e18")]);
@@ -131,7 +134,10 @@ fn texts() {
 
 #[test]
 fn booleans_and_nulls() {
-    check(BooleanArray::from(vec![true]), &[(Boolean, "1"), (Text, "'true'"), (Integer, "NULL !bad"), (Number, "NULL !bad"), (Union, "'true'")]);
+    check(
+        BooleanArray::from(vec![true]),
+        &[(Boolean, "1"), (Text, "'true'"), (Integer, "NULL !bad"), (Number, "NULL !bad"), (Union, "'true'")],
+    );
     check(BooleanArray::from(vec![false]), &[(Boolean, "0"), (Object, "NULL !bad")]);
     for column in [Text, Boolean, Integer, Number, Date, TimestampTz, Timestamp, TimeTz, Time, Arr, Object, Union] {
         check(NullArray::new(1), &[(column, "NULL")]);
@@ -207,7 +213,12 @@ fn timestamps() {
 
 #[test]
 fn times() {
-    let cases = [(Time, "'03:23:19.000000'"), (TimeTz, "'03:23:19.000000+00:00'"), (Text, "'03:23:19.000000'"), (Date, "NULL !bad")];
+    let cases = [
+        (Time, "'03:23:19.000000'"),
+        (TimeTz, "'03:23:19.000000+00:00'"),
+        (Text, "'03:23:19.000000'"),
+        (Date, "NULL !bad"),
+    ];
     check(Time32SecondArray::from(vec![12_199]), &cases);
     check(Time64NanosecondArray::from(vec![12_199_000_000_000]), &cases);
     check(Time64NanosecondArray::from(vec![12_199_000_000_001]), &[(Time, "'03:23:19.000000' !cut")]);

@@ -202,7 +202,9 @@ impl Reader {
                 Self::Time(array.as_primitive::<Time64MicrosecondType>().reinterpret_cast(), per(*unit))
             }
             other => {
-                return Err(Error::system(format!("Field `{field}` came as Arrow type {other}, which no column takes")));
+                return Err(Error::system(format!(
+                    "Field `{field}` came as Arrow type {other}, which no column takes"
+                )));
             }
         })
     }
@@ -365,7 +367,7 @@ fn whole(number: f64) -> Result<i64, Flaw> {
         return Err(BAD);
     }
     // 2^63 itself is a double, `i64::MAX` is not.
-    if number < -9_223_372_036_854_775_808.0 || number >= 9_223_372_036_854_775_808.0 {
+    if !(-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&number) {
         return Err(TOO_BIG);
     }
     Ok(number as i64)
@@ -504,7 +506,7 @@ fn write_clock(out: &mut String, time: NaiveTime) -> Option<Flaw> {
     two(out, micros / 10_000);
     two(out, micros / 100);
     two(out, micros);
-    (nanos % 1000 != 0).then_some(CUT)
+    (!nanos.is_multiple_of(1000)).then_some(CUT)
 }
 
 fn write_instant(out: &mut String, nanos: i128, zoned: bool) -> Written {
@@ -535,7 +537,7 @@ fn write_time(out: &mut String, nanos: i64, offset: Option<i32>) -> Written {
     Ok(flaw)
 }
 
-fn taken<'a>(text: &'a str, least: usize, most: usize) -> Result<(u32, &'a str), Flaw> {
+fn taken(text: &str, least: usize, most: usize) -> Result<(u32, &str), Flaw> {
     let length = text.bytes().take(most).take_while(u8::is_ascii_digit).count();
     if length < least {
         return Err(BAD);

@@ -404,7 +404,9 @@ impl Book {
                 lines.push(Line { counts, ..known.clone() });
                 continue;
             }
-            let total = known.filter(|_| same_job).map(|known| known.counts).unwrap_or_default();
+            // Rows of an older generation were dropped with their staging.
+            let total = known.filter(|known| same_job && known.generation == lane.generation());
+            let total = total.map(|known| known.counts).unwrap_or_default();
             lines.push(Line {
                 stream: lane.target.stream.clone(),
                 generation: lane.generation(),

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use protocol::{
-    ColumnType, DestinationSyncMode::*, SyncMode::*,
+    ColumnType,
+    DestinationSyncMode::*,
+    SyncMode::*,
     checkpoint::{Counts, Line, Place, PositionKind, Scope},
 };
 use serde_json::{Value, json};
@@ -93,7 +95,8 @@ pub async fn dedup(subject: &dyn Subject) {
     session.close().await;
 
     let mut session = Session::resumed(subject, claim(2, 0), &targets).await;
-    let second = rows(0, &[(1, "late but older", Some(1)), (2, "same cursor", Some(5)), (4, "first", None), (4, "last", None)]);
+    let second =
+        rows(0, &[(1, "late but older", Some(1)), (2, "same cursor", Some(5)), (4, "first", None), (4, "last", None)]);
     session.complete(0, vec![second]).await.expect("complete");
     let expected = vec![pair(1, "new"), pair(2, "same cursor"), pair(3, "some"), pair(4, "last")];
     assert_eq!(seen(subject, "a").await, Some(expected), "the greatest cursor wins, then the later row");
@@ -102,7 +105,8 @@ pub async fn dedup(subject: &dyn Subject) {
     // Keys with a NULL in them are keys.
     let mut session = Session::resumed(subject, claim(3, 0), &targets).await;
     for name in ["null once", "null twice"] {
-        let one = batch(vec![("id", integers([None])), ("name", texts([name.to_owned()])), ("updated_at", integers([9]))]);
+        let one =
+            batch(vec![("id", integers([None])), ("name", texts([name.to_owned()])), ("updated_at", integers([9]))]);
         session.commit(0, vec![Batch::new(StreamIndex(0), one, 1_700_000_000_000)]).await.expect("commit");
     }
     session.complete(0, vec![]).await.expect("complete");
@@ -124,7 +128,8 @@ pub async fn deletes(subject: &dyn Subject) {
         Batch::new(StreamIndex(0), batch(columns), 1_700_000_000_000)
     };
     let mut session = Session::fresh(subject, claim(1, 0), &targets).await;
-    let all = vec![change(1, 1, None), change(2, 1, None), change(3, 1, None), change(4, 1, None), change(4, 2, Some("x"))];
+    let all =
+        vec![change(1, 1, None), change(2, 1, None), change(3, 1, None), change(4, 1, None), change(4, 2, Some("x"))];
     session.complete(0, all).await.expect("complete");
     assert_eq!(seen(subject, "a").await, named(1..=3));
     session.close().await;
@@ -227,7 +232,11 @@ pub async fn one_state_for_all(subject: &dyn Subject) {
 }
 
 pub async fn clear(subject: &dyn Subject) {
-    let targets = [target("a", Incremental, Append, 0), target("b", Incremental, AppendDedup, 0), target("c", Incremental, Append, 0)];
+    let targets = [
+        target("a", Incremental, Append, 0),
+        target("b", Incremental, AppendDedup, 0),
+        target("c", Incremental, Append, 0),
+    ];
     let mut session = Session::fresh(subject, claim(1, 0), &targets[..2]).await;
     session.complete(0, vec![numbered(0, 1..=2)]).await.expect("complete");
     session.commit(1, vec![numbered(1, 1..=2)]).await.expect("commit");
@@ -235,7 +244,9 @@ pub async fn clear(subject: &dyn Subject) {
     let mut session = Session::recover(subject, claim(2, 0), &targets).await;
     let durable = session.clear(&[0, 2], None).await.expect("clear");
     assert_eq!(durable.len(), 2);
-    assert!(durable.iter().all(|durable| durable.position.kind == PositionKind::Clear && durable.position.state.is_none()));
+    assert!(
+        durable.iter().all(|durable| durable.position.kind == PositionKind::Clear && durable.position.state.is_none())
+    );
     assert_eq!(seen(subject, "a").await, Some(vec![]), "a table is emptied, not dropped");
     assert_eq!(seen(subject, "c").await, None, "a table that is not there is not made");
     session.close().await;
@@ -273,7 +284,9 @@ pub async fn clear_in_a_shared_chain(subject: &dyn Subject) {
 }
 
 pub async fn columns_come_and_go(subject: &dyn Subject) {
-    for (name, sync_mode, mode) in [("a", Incremental, Append), ("b", Incremental, AppendDedup), ("c", FullRefresh, Append)] {
+    for (name, sync_mode, mode) in
+        [("a", Incremental, Append), ("b", Incremental, AppendDedup), ("c", FullRefresh, Append)]
+    {
         let claim = |job, attempt| claim_of(name, job, attempt);
         let old = target(name, sync_mode, mode, 1);
         let mut session = Session::fresh(subject, claim(1, 0), &[old]).await;
@@ -299,7 +312,8 @@ pub async fn bad_values(subject: &dyn Subject) {
     let mut session = Session::fresh(subject, claim(1, 0), &[odd]).await;
     let numbers = Arc::new(arrow_array::Float64Array::from(vec![1.5, f64::NAN, f64::INFINITY]));
     let rows = batch(vec![("id", integers([1, 2, 3])), ("name", numbers), ("updated_at", integers([1, 2, 3]))]);
-    let durable = session.complete(0, vec![Batch::new(StreamIndex(0), rows, 0)]).await.expect("a bad value never fails a sync");
+    let durable =
+        session.complete(0, vec![Batch::new(StreamIndex(0), rows, 0)]).await.expect("a bad value never fails a sync");
     assert_eq!(written(&durable), 3);
     let rows = subject.rows(&table("a")).await.expect("a table");
     let values: Vec<Value> = rows.iter().map(|row| row["name"].clone()).collect();
@@ -311,15 +325,22 @@ pub async fn cancel(subject: &dyn Subject) {
     let mut session = Session::fresh(subject, claim(1, 0), &targets).await;
     session.commit(0, vec![numbered(0, 1..=1)]).await.expect("commit");
     session.cancel.cancel();
-    refused(session.commit(0, vec![numbered(0, 2..=2)]).await, ErrorKind::Cancelled, "a cancelled attempt writes nothing");
+    refused(
+        session.commit(0, vec![numbered(0, 2..=2)]).await,
+        ErrorKind::Cancelled,
+        "a cancelled attempt writes nothing",
+    );
     session.close().await;
     assert_eq!(seen(subject, "a").await, named(1..=1));
 }
 
 pub async fn empty_stream(subject: &dyn Subject) {
-    for (name, sync_mode, mode) in
-        [("a", Incremental, Append), ("b", FullRefresh, Append), ("c", Incremental, AppendDedup), ("d", FullRefresh, Overwrite)]
-    {
+    for (name, sync_mode, mode) in [
+        ("a", Incremental, Append),
+        ("b", FullRefresh, Append),
+        ("c", Incremental, AppendDedup),
+        ("d", FullRefresh, Overwrite),
+    ] {
         let claim = |job, attempt| claim_of(name, job, attempt);
         let mut session = Session::fresh(subject, claim(1, 0), &[target(name, sync_mode, mode, 1)]).await;
         session.complete(0, vec![]).await.expect("complete");
@@ -358,7 +379,10 @@ pub async fn fence(subject: &dyn Subject) {
         for (job, attempt) in [(0, 5), (1, 0)] {
             let cancel = CancellationToken::new();
             let mut late = open(subject, claim(job, attempt), &targets, &cancel).await;
-            assert!(late.recover(Arc::new(Yes)).await.is_err(), "job {job}, attempt {attempt} came after job 1, attempt 1");
+            assert!(
+                late.recover(Arc::new(Yes)).await.is_err(),
+                "job {job}, attempt {attempt} came after job 1, attempt 1"
+            );
         }
         new.close().await;
     }
@@ -467,7 +491,11 @@ pub async fn position_moved(subject: &dyn Subject) {
     // The same owner twice stands for a destination that was changed under a running attempt.
     let mut two = Session::resumed(subject, claim(1, 0), &targets).await;
     two.commit(0, vec![numbered(0, 1..=1)]).await.expect("commit");
-    refused(one.commit(0, vec![numbered(0, 2..=2)]).await, ErrorKind::Moved, "a position that is ahead stops the writer");
+    refused(
+        one.commit(0, vec![numbered(0, 2..=2)]).await,
+        ErrorKind::Moved,
+        "a position that is ahead stops the writer",
+    );
     refused(one.complete(0, vec![numbered(0, 2..=2)]).await, ErrorKind::Moved, "also at the end");
     refused(one.writer.spill(vec![numbered(0, 2..=2)]).await, ErrorKind::Moved, "also for a tail");
     refused(one.clear(&[0], None).await, ErrorKind::Moved, "also for a clear");

@@ -12,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::Subject;
 use crate::{
-    Admission, Batch, Clear, Commit, Complete, Durable, Error, OpenRequest, Recovered, Remaining, Result,
-    StreamCommit, StreamIndex, StreamPlan, Target, Writer,
+    Admission, Batch, Clear, Commit, Complete, Durable, Error, OpenRequest, Recovered, Remaining, Result, StreamCommit,
+    StreamIndex, StreamPlan, Target, Writer,
     testing::rows::{Row, batch, integers, texts},
 };
 
@@ -101,7 +101,12 @@ pub struct Session {
     origin: i64,
 }
 
-pub async fn open(subject: &dyn Subject, claim: Claim, targets: &[Target], cancel: &CancellationToken) -> Box<dyn Writer> {
+pub async fn open(
+    subject: &dyn Subject,
+    claim: Claim,
+    targets: &[Target],
+    cancel: &CancellationToken,
+) -> Box<dyn Writer> {
     let (notes, _) = tokio::sync::mpsc::unbounded_channel();
     let request =
         OpenRequest { config: subject.config(), claim, targets: targets.to_vec(), cancel: cancel.clone(), notes };
@@ -205,16 +210,16 @@ pub fn state(stream: &StreamDescriptor, seq: i64) -> StateMessage {
 }
 
 pub fn global(seq: i64) -> StateMessage {
-    let text = format!(r#"{{"type":"GLOBAL","global":{{"shared_state":{{"seq":{seq}}},"stream_states":[]}},"id":{seq}}}"#);
+    let text =
+        format!(r#"{{"type":"GLOBAL","global":{{"shared_state":{{"seq":{seq}}},"stream_states":[]}},"id":{seq}}}"#);
     serde_json::from_str(&text).expect("a global state")
 }
 
 /// `(id, name)` of every row, in order of id and name; `None` where there is no table.
 pub async fn seen(subject: &dyn Subject, name: &str) -> Option<Vec<(i64, String)>> {
     let rows = subject.rows(&table(name)).await?;
-    let pair = |row: &Row| {
-        (row["id"].as_i64().unwrap_or_default(), row["name"].as_str().unwrap_or_default().to_owned())
-    };
+    let pair =
+        |row: &Row| (row["id"].as_i64().unwrap_or_default(), row["name"].as_str().unwrap_or_default().to_owned());
     let mut pairs: Vec<_> = rows.iter().map(pair).collect();
     pairs.sort();
     Some(pairs)

@@ -2,9 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use protocol::{
-    ConfiguredCatalog, DestinationSyncMode, State, StateMessage, Stream, StreamDescriptor, SyncMode,
-};
+use protocol::{ConfiguredCatalog, DestinationSyncMode, State, StateMessage, Stream, StreamDescriptor, SyncMode};
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
@@ -113,7 +111,12 @@ async fn resumes(source: &dyn Source, config: &Value, streams: &[Stream], mode: 
             let from = before.get(name).copied().unwrap_or_default();
             let expected = whole.rows.get(name).map_or(&[][..], |rows| &rows[from..]);
             let found = rest.rows.get(name).map_or(&[][..], Vec::as_slice);
-            assert!(found == expected, "`{name}` gives exactly the rest after {state:?}: {} rows, not {}", found.len(), expected.len());
+            assert!(
+                found == expected,
+                "`{name}` gives exactly the rest after {state:?}: {} rows, not {}",
+                found.len(),
+                expected.len()
+            );
         }
     }
 }
