@@ -49,10 +49,8 @@ pub(crate) async fn reset(
     let point_of_clear = Point { origin: origin(attempt, &standing, reserved).await?, seq: 0 };
     let remaining = remaining(&standing, &indexes)?;
     let state = remaining.as_ref().and_then(|remaining| remaining.state.clone());
-    let lines = match &remaining {
-        Some(remaining) => remaining.lines.clone(),
-        None => indexes.iter().map(|index| cleared_line(&standing[*index])).collect(),
-    };
+    let mut lines: Vec<Line> = indexes.iter().map(|index| cleared_line(&standing[*index])).collect();
+    lines.extend(remaining.iter().flat_map(|remaining| remaining.lines.iter().cloned()));
     let clear = Clear { streams: indexes.iter().copied().map(StreamIndex).collect(), point: point_of_clear, remaining };
     writer.clear(clear).await.map_err(Stop::destination)?;
     point("clear-before-ledger");
@@ -117,14 +115,11 @@ fn remaining(standing: &[Standing], reset: &[usize]) -> Step<Option<Remaining>> 
         }
         State::Stream(_) => None,
     };
-    let line = |(index, stream): (usize, &Standing)| {
-        let head = &stream.chain.head;
-        let own = head.lines.iter().find(|line| line.stream == stream.chain.stream);
-        match own {
-            Some(line) if !reset.contains(&index) => Line { counts: Counts::default(), ..line.clone() },
-            _ => cleared_line(stream),
-        }
+    let line = |stream: &Standing| {
+        let own = stream.chain.head.lines.iter().find(|line| line.stream == stream.chain.stream);
+        own.map_or_else(|| cleared_line(stream), |line| Line { counts: Counts::default(), ..line.clone() })
     };
-    let lines = standing.iter().enumerate().map(line).collect();
+    let others = standing.iter().enumerate().filter(|(index, _)| !reset.contains(index));
+    let lines = others.map(|(_, stream)| line(stream)).collect();
     Ok(Some(Remaining { state, lines }))
 }

@@ -1,5 +1,7 @@
-//! The engine over scripted connectors: behaviour of single attempts, and the model test of the checkpoint protocol.
+//! The engine over scripted connectors (behaviour of single attempts), over pairs of real ones, and the model test of the
+//! checkpoint protocol.
 
 mod attempts;
 mod model;
+mod pairs;
 mod world;

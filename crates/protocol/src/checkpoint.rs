@@ -185,7 +185,7 @@ pub struct Position {
     pub point: Point,
     pub kind: PositionKind,
     pub state: Option<StateMessage>,
-    /// Counts are the running totals of `job`.
+    /// Counts are the running totals of `job`, without rows of an older generation, which were dropped with their staging.
     pub lines: Vec<Line>,
 }
 

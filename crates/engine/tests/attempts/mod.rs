@@ -1,6 +1,12 @@
 //! What single attempts do, one after another, over one connection.
 
-use std::sync::Arc;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use connector::ErrorKind;
 use engine::{Attempt, Ending, Event, Kind, Origin, Outcome, run};
@@ -427,4 +433,80 @@ async fn a_source_that_panics_or_names_no_stream_is_a_failure_of_the_source() {
         assert_eq!((origin, kind), (Origin::Source, ErrorKind::System));
         assert!(message.contains(expected), "{message}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_source_is_committed_about_every_second() {
+    let mut bench = Bench::new(&[INCREMENTAL_APPEND], 60, States::Stream);
+    bench.script.pause = Duration::from_millis(250);
+    assert_green(&bench.sync().await);
+    // Twenty batches in five seconds.
+    let commits = lock(&bench.ledger).entries.iter().filter(|entry| entry.kind == EntryKind::Stream).count();
+    assert!((3..=6).contains(&commits), "{commits} commits");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancel_ends_the_attempt_while_the_source_is_silent() {
+    let mut bench = Bench::new(&[INCREMENTAL_APPEND, OVERWRITE], 6, States::Stream);
+    assert_green(&bench.sync().await);
+    lock(&bench.logs).streams.iter_mut().for_each(|log| log.extend(6..12));
+    bench.script.pause = Duration::from_secs(3600);
+    bench.job = 2;
+    let attempt = bench.attempt(2, 0, Kind::Sync);
+    let cancel = bench.cancel.clone();
+    let begun = tokio::time::Instant::now();
+    let (outcome, ()) = tokio::join!(run(attempt), async move {
+        // One batch of three rows was committed by then, the next one is on its way.
+        tokio::time::sleep(Duration::from_secs(3700)).await;
+        cancel.cancel();
+    });
+    assert!(matches!(outcome.result, Ending::Cancelled), "{outcome:?}");
+    assert_eq!(committed(&outcome), [3, 0]);
+    assert_eq!((bench.rows(0), bench.rows(1)), (expected(0..9), expected(0..6)));
+    assert!(begun.elapsed() < Duration::from_secs(3720), "{:?}", begun.elapsed());
+}
+
+/// Rows that are on their way between source and destination never take more than the budget.
+#[tokio::test(start_paused = true)]
+async fn memory_is_bounded_by_the_budget() {
+    struct Watched {
+        inner: ScriptedSource,
+        ledger: Shared<Ledger>,
+        most: Arc<AtomicUsize>,
+    }
+    #[async_trait::async_trait]
+    impl connector::Source for Watched {
+        fn spec(&self) -> connector::Spec {
+            self.inner.spec()
+        }
+        async fn check(&self, config: &Value, cancel: &CancellationToken) -> connector::Result<()> {
+            self.inner.check(config, cancel).await
+        }
+        async fn discover(&self, config: &Value, cancel: &CancellationToken) -> connector::Result<protocol::Catalog> {
+            self.inner.discover(config, cancel).await
+        }
+        async fn read(&self, _: connector::ReadRequest, output: connector::Output) -> connector::Result<()> {
+            let ids: Vec<i64> = (0..100).collect();
+            for from in (0..10_000).step_by(100) {
+                let batch = crate::world::source::rows(&ids, from);
+                output.batch(connector::Batch::new(connector::StreamIndex(0), batch, 0)).await?;
+                let at = [(name(0), from + 100)];
+                output.state(message(States::Stream, 0, &at).unwrap()).await?;
+                let committed = lock(&self.ledger).written(&name(0)) as usize;
+                self.most.fetch_max(from + 100 - committed, Ordering::SeqCst);
+            }
+            output.status(connector::StreamIndex(0), connector::StreamStatus::Complete { read: 10_000 }).await
+        }
+    }
+    let mut bench = Bench::new(&[INCREMENTAL_APPEND], 0, States::Stream);
+    // A batch of 100 rows takes two units of a kilobyte: eight batches fit.
+    bench.budget = 16 << 10;
+    let most = Arc::new(AtomicUsize::new(0));
+    let mut attempt = bench.attempt(1, 0, Kind::Sync);
+    let inner = ScriptedSource { logs: bench.logs.clone(), script: bench.script.clone() };
+    attempt.source = Arc::new(Watched { inner, ledger: bench.ledger.clone(), most: most.clone() });
+    assert_green(&run(attempt).await);
+    assert_eq!(bench.rows(0).len(), 10_000);
+    let most = most.load(Ordering::SeqCst);
+    assert!((100..=800).contains(&most), "{most} rows were on their way at once");
 }

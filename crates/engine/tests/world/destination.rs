@@ -362,22 +362,15 @@ impl Writer for Session {
                 contents.staging.remove(&target.stream);
                 contents.tails.remove(&target.stream);
             }
-            let mut scopes = Vec::new();
-            match clear.remaining {
-                Some(remaining) => scopes.push((Scope::All, remaining.state, remaining.lines)),
-                None => {
-                    for index in &clear.streams {
-                        let target = &session.targets[index.0];
-                        let line = Line {
-                            stream: target.stream.clone(),
-                            generation: target.generation,
-                            place: Place::Final,
-                            counts: Counts::default(),
-                        };
-                        scopes.push((Scope::Stream(target.stream.clone()), None, vec![line]));
-                    }
-                }
-            }
+            let cleared = clear.streams.iter().map(|index| {
+                let Target { stream, generation, .. } = &session.targets[index.0];
+                let (stream, generation) = (stream.clone(), *generation);
+                Line { stream, generation, place: Place::Final, counts: Counts::default() }
+            });
+            let scopes: Vec<_> = match clear.remaining {
+                Some(remaining) => vec![(Scope::All, remaining.state, cleared.chain(remaining.lines).collect())],
+                None => cleared.map(|line| (Scope::Stream(line.stream.clone()), None, vec![line])).collect(),
+            };
             for (scope, state, lines) in scopes {
                 let position = session.write(contents, scope, clear.point, PositionKind::Clear, state, lines);
                 let scope = position.scope.clone();

@@ -25,6 +25,7 @@ pub struct Slack {
 
 #[derive(Clone, Default)]
 pub struct Ledger {
+    pub names: Vec<StreamDescriptor>,
     pub entries: Vec<Entry>,
     pub generations: Vec<i64>,
     pub counter: i64,
@@ -35,7 +36,15 @@ pub struct Ledger {
 
 impl Ledger {
     pub fn new(streams: usize) -> Self {
-        Self { generations: vec![0; streams], ..Self::default() }
+        Self::of_streams((0..streams).map(name).collect())
+    }
+
+    pub fn of_streams(names: Vec<StreamDescriptor>) -> Self {
+        Self { generations: vec![0; names.len()], names, ..Self::default() }
+    }
+
+    fn index(&self, stream: &StreamDescriptor) -> usize {
+        self.names.iter().position(|name| name == stream).unwrap()
     }
 
     fn number(&mut self) -> i64 {
@@ -52,7 +61,8 @@ impl Ledger {
         for (index, full) in full_refresh.iter().enumerate() {
             self.generations[index] += i64::from(*full);
         }
-        let new: Vec<usize> = (0..full_refresh.len()).filter(|index| self.head(&name(*index)).is_none()).collect();
+        let new: Vec<usize> =
+            (0..full_refresh.len()).filter(|index| self.head(&self.names[*index]).is_none()).collect();
         if !new.is_empty() {
             self.begin_chain(&new, EntryKind::Begin, Why::Begin, None, Some(claim));
         }
@@ -68,7 +78,7 @@ impl Ledger {
     ) -> Entry {
         let origin = self.number();
         let line = |index: &usize| Line {
-            stream: name(*index),
+            stream: self.names[*index].clone(),
             generation: self.generations[*index],
             place: Place::Final,
             counts: Counts::default(),
@@ -128,7 +138,7 @@ impl Ledger {
 
     /// What a job counted for a stream; what it counted into staging of an older generation is gone with it.
     pub fn job_counts(&self, job: i64, index: usize) -> Counts {
-        let stream = name(index);
+        let stream = self.names[index].clone();
         let mut sum = Counts::default();
         for entry in self.of(&stream).filter(|entry| entry.job == Some(job)) {
             let lines = entry.lines.iter().filter(|line| line.stream == stream);
@@ -180,7 +190,7 @@ impl Checkpoints for Claimed {
     async fn chains(&self) -> Result<Vec<Chain>> {
         let ledger = lock(&self.ledger);
         let generations = ledger.generations.iter().enumerate();
-        Ok(generations.filter_map(|(index, generation)| ledger.chain(&name(index), *generation)).collect())
+        Ok(generations.filter_map(|(index, generation)| ledger.chain(&ledger.names[index], *generation)).collect())
     }
 
     async fn confirm(&self, highest_origin: i64) -> Result<()> {
@@ -192,8 +202,11 @@ impl Checkpoints for Claimed {
     }
 
     async fn begin(&self, streams: &[StreamDescriptor], why: Why) -> Result<Entry> {
-        let indexes: Vec<usize> = streams.iter().map(super::source::number).collect();
-        self.write(|ledger| ledger.begin_chain(&indexes, EntryKind::Begin, why, None, Some(&self.claim))).await
+        self.write(|ledger| {
+            let indexes: Vec<usize> = streams.iter().map(|stream| ledger.index(stream)).collect();
+            ledger.begin_chain(&indexes, EntryKind::Begin, why, None, Some(&self.claim))
+        })
+        .await
     }
 
     async fn reserve_origin(&self) -> Result<i64> {
@@ -213,12 +226,14 @@ impl Checkpoints for Claimed {
 
     async fn job_counts(&self, job: i64) -> Result<Vec<(StreamDescriptor, Counts)>> {
         let ledger = lock(&self.ledger);
-        Ok((0..ledger.generations.len()).map(|index| (name(index), ledger.job_counts(job, index))).collect())
+        Ok((0..ledger.generations.len())
+            .map(|index| (ledger.names[index].clone(), ledger.job_counts(job, index)))
+            .collect())
     }
 
     async fn raise_generation(&self, stream: &StreamDescriptor) -> Result<i64> {
-        let index = super::source::number(stream);
         self.write(|ledger| {
+            let index = ledger.index(stream);
             ledger.generations[index] += i64::from(!ledger.slack.generations);
             ledger.generations[index]
         })
