@@ -15,8 +15,9 @@ use super::{
 };
 use crate::{Control, Result, catalog};
 
-/// Connections whose catalogs are in memory at once.
+/// What is in memory at once: so many connections, or the first few whose catalogs reach this size in bytes.
 const PIECE: usize = 50;
+const PIECE_BYTES: usize = 4 << 20;
 
 /// Connections in order of creation, still without their catalogs.
 pub struct Connections {
@@ -105,19 +106,25 @@ impl Control {
 impl Connections {
     /// The next few with their catalogs; empty at the end. Equal catalogs share their text.
     pub async fn next(&mut self, control: &Control) -> Result<Vec<(Connection, Arc<Json>)>> {
-        let piece: Vec<Connection> = self.rest.by_ref().take(PIECE).collect();
-        if piece.is_empty() {
-            return Ok(Vec::new());
+        let mut loaded = Vec::new();
+        if self.rest.len() == 0 {
+            return Ok(loaded);
         }
         let mut tx = control.read().await?;
         let mut texts: HashMap<Uuid, Arc<Json>> = HashMap::new();
-        let mut loaded = Vec::with_capacity(piece.len());
-        for connection in piece {
+        let mut bytes = 0;
+        while loaded.len() < PIECE && bytes < PIECE_BYTES {
+            let Some(connection) = self.rest.next() else { break };
             let text = match texts.get(&connection.catalog_id) {
                 Some(text) => text.clone(),
-                None => Arc::new(catalog::text(&mut tx, &connection).await?),
+                None => {
+                    let text = Arc::new(catalog::text(&mut tx, &connection).await?);
+                    texts.insert(connection.catalog_id, text.clone());
+                    text
+                }
             };
-            texts.insert(connection.catalog_id, text.clone());
+            // Written out, a shared catalog counts each time.
+            bytes += text.text().len();
             loaded.push((connection, text));
         }
         Ok(loaded)

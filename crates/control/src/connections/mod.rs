@@ -23,7 +23,7 @@ pub use model::{
     Connection, ConnectionStatus, Geography, NamespaceDefinition, NonBreakingChanges, ResourceRequirements, Schedule,
     TimeUnit,
 };
-pub(crate) use row::{TOKEN, load, take_notices};
+pub(crate) use row::{load, take_notices};
 pub use overview::{LatestSync, Overview, SchemaChange};
 pub use search::{ActorSearch, ConfigurationSearch, Search};
 pub use timing::{CronText, Interval, ScheduleKind, ScheduleRequest};
