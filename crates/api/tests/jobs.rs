@@ -110,6 +110,9 @@ async fn what_fails_says_why() {
     assert_eq!((failure["failureOrigin"].as_str(), failure["failureType"].as_str()), (Some("source"), Some("config_error")));
     assert_eq!(failure["externalMessage"], "scripted ConfigError");
     assert!(failure["timestamp"].is_i64());
+    // Invariant 6: the scripted connector tells its whole configuration.
+    let told = failure["internalMessage"].as_str().unwrap();
+    assert!(told.contains("count") && !told.contains("hunter2"), "{told}");
 }
 
 #[tokio::test]

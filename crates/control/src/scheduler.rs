@@ -19,6 +19,8 @@ const BATCH: i64 = 100;
 const PAGE: i64 = 200;
 /// How often dead processes are looked for where several share the store.
 const SWEEP: TimeDelta = TimeDelta::seconds(2);
+/// The longest sleep: the clock on the wall may be set, or the machine may have slept, which no timer notices.
+const LOOK: TimeDelta = TimeDelta::minutes(1);
 /// When to look again after the store has failed, or while due jobs wait for a slot.
 const AGAIN: TimeDelta = TimeDelta::seconds(1);
 
@@ -50,28 +52,21 @@ pub(crate) async fn run(control: Control, stop: CancellationToken) {
             Ok(wake) => wake,
             Err(error) => {
                 tracing::error!(code = error.code, "the scheduler could not look at the store: {error}");
-                control.clock().now().checked_add_signed(AGAIN)
+                control.clock().now() + AGAIN
             }
         };
         let Some(lease) = control.inner.dispatch.lease() else { return };
         tokio::select! {
             () = stop.cancelled() => return,
             () = control.inner.dispatch.due.notified() => {}
-            () = sleep_until(&control, wake) => {}
+            () = control.clock().sleep_until(wake) => {}
             () = lease.lost() => take_lease_anew(&control, &stop).await,
         }
     }
 }
 
-async fn sleep_until(control: &Control, wake: Option<DateTime<Utc>>) {
-    match wake {
-        Some(wake) => control.clock().sleep_until(wake).await,
-        None => std::future::pending().await,
-    }
-}
-
 /// Starts all that may start; returns when to look again.
-async fn pass(control: &Control) -> Result<Option<DateTime<Utc>>> {
+async fn pass(control: &Control) -> Result<DateTime<Utc>> {
     let now = control.clock().now();
     let several = control.store().backend() == Backend::Postgres;
     if several && let Some(lease) = control.inner.dispatch.lease() {
@@ -83,8 +78,8 @@ async fn pass(control: &Control) -> Result<Option<DateTime<Utc>>> {
     let next = control.read().await?.next_due_ms().await?.and_then(DateTime::from_timestamp_millis);
     // What is due and did not start waits for a slot, whose end wakes us; and for the rest of the world.
     let next = next.map(|next| if next <= now { now + AGAIN } else { next });
-    let sweep = several.then(|| now + SWEEP);
-    Ok(next.into_iter().chain(sweep).min())
+    let look = now + if several { SWEEP } else { LOOK };
+    Ok(next.map_or(look, |next| next.min(look)))
 }
 
 /// A job for every connection whose time has come.
@@ -147,6 +142,8 @@ async fn start_due(control: &Control, now: DateTime<Utc>) -> Result<()> {
         }
         drop(tx);
         if !reasons.is_empty() {
+            // In one order, lest two processes wait for each other's rows.
+            reasons.sort();
             let mut tx = control.write().await?;
             for (connection, reason) in reasons {
                 tx.set_wait_reason(connection, reason.as_deref()).await?;

@@ -23,7 +23,7 @@ use crate::{
     connections::{self, Connection, resources},
     executor::{Stop, local::Order},
     runner::{
-        ActorKind, AttemptEvent, AttemptInput, AttemptKind, AttemptOutcome, AttemptResult, EventSink, FailureType,
+        ActorKind, AttemptEvent, AttemptInput, AttemptKind, AttemptOutcome, AttemptResult, EventSink, Failure, FailureType,
         LogLevel, StreamStats,
     },
     secrets::Redactor,
@@ -107,6 +107,8 @@ async fn claim(control: &Control, job: i64) -> Result<Option<(Claimed, Plan)>> {
     };
     let request = ClaimRequest { job: job.id, worker: lease.id(), streams: &streams, now_ms: control.now_ms() };
     let mut tx = control.write().await?;
+    // In the order of `settle::lock_job`.
+    tx.connection(job.connection_id).await?;
     let Some(claimed) = tx.claim_attempt(&request).await? else { return Ok(None) };
     tx.set_wait_reason(job.connection_id, None).await?;
     tx.commit().await?;
@@ -179,7 +181,7 @@ async fn carry_out(control: &Control, prepared: Prepared, order: &Order) -> Atte
         let run = AssertUnwindSafe(control.runner().run(input, order.cancel.clone(), events));
         run.catch_unwind().await
     };
-    let follow = follow(control, &claim, told, LogBuffer::new(redactor), batches);
+    let follow = follow(control, &claim, told, LogBuffer::new(redactor.clone()), batches);
     let keep = keep(control, &claim, waiting, order, &lost);
     let (ran, streams, ()) = tokio::join!(run, follow, keep);
     let mut outcome = ran.unwrap_or_else(|panic| {
@@ -188,10 +190,21 @@ async fn carry_out(control: &Control, prepared: Prepared, order: &Order) -> Atte
         failure.internal_message = text.map(str::to_owned);
         AttemptOutcome { result: AttemptResult::Failed(vec![failure]), streams }
     });
+    if let AttemptResult::Failed(failures) = &mut outcome.result {
+        failures.iter_mut().for_each(|failure| redact(failure, &redactor));
+    }
     if lost.load(Ordering::Acquire) || order.stop() == Some(Stop::ClaimsLost) {
         outcome.result = AttemptResult::ClaimLost;
     }
     outcome
+}
+
+/// Invariant 6: what a connector says of its failure goes into the store and into answers.
+fn redact(failure: &mut Failure, redactor: &Redactor) {
+    failure.external_message = redactor.redact(&failure.external_message);
+    for text in [&mut failure.internal_message, &mut failure.stacktrace].into_iter().flatten() {
+        *text = redactor.redact(text);
+    }
 }
 
 struct Batch {

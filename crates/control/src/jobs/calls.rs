@@ -91,8 +91,9 @@ impl Control {
     /// 404.
     pub async fn cancel(&self, job: i64) -> Result<JobInfo> {
         let deadline = self.deadline();
+        let connection = self.job_light(job).await?.connection_id;
         let mut tx = self.write_before(deadline).await?;
-        let found = tx.job(job).await?.ok_or_else(|| not_found(job))?;
+        let found = settle::lock_job(&mut tx, connection, job).await?.ok_or_else(|| not_found(job))?;
         if found.status.is_final() {
             drop(tx);
             return self.job_info(job).await;

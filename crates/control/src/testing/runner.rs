@@ -201,7 +201,11 @@ impl Runner for ScriptedRunner {
         let outcome = |result, rows| AttemptOutcome { result, streams: stats(rows) };
         match act {
             Act::Succeed(rows) => outcome(AttemptResult::Succeeded, rows),
-            Act::Fail(rows, kind) => outcome(AttemptResult::Failed(vec![failure(kind)]), rows),
+            Act::Fail(rows, kind) => {
+                let mut failure = failure(kind);
+                failure.internal_message = Some(format!("with {}", input.source.config));
+                outcome(AttemptResult::Failed(vec![failure]), rows)
+            }
             Act::Hang => tokio::select! {
                 () = cancel.cancelled() => outcome(AttemptResult::Cancelled, 0),
                 () = self.release.notified() => outcome(AttemptResult::Succeeded, 1),
