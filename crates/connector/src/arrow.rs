@@ -13,6 +13,8 @@
 //! | timestamp without | Timestamp(unit, None), Utf8 |
 //! | time, with or without zone | Time32, Time64 (without only), Utf8 |
 //! | array, object, union | Utf8 with JSON text |
+//!
+//! Rows that are decoded from JSON ([`crate::decode`]) carry a number as Utf8, so that no digit is lost on the way.
 
 use arrow_array::{Array, RecordBatch};
 use arrow_schema::{DataType, Field, Schema, TimeUnit};

@@ -139,9 +139,7 @@ impl Column {
                 text_value(builder, &written)?;
                 Ok(flaw)
             }
-            Self::String(builder) if value.kind == Kind::String => {
-                text_value(builder, string(span, value, scratch)?)
-            }
+            Self::String(builder) if value.kind == Kind::String => text_value(builder, string(span, value, scratch)?),
             Self::String(builder) => text_value(builder, json(span, value)?),
             Self::Json(builder, kind) => {
                 if kind.is_some_and(|kind| kind != value.kind) {

@@ -342,7 +342,11 @@ mod tests {
             ("2024-01-01t00:00:00 UTC", Ok((base, None)), Ok((base, None))),
             ("2023-12-31T24:00:00Z", Ok((base, None)), Ok((base, None))),
             ("2023-12-31T23:59:60Z", Ok((base, None)), Ok((base, None))),
-            ("2024-01-01T00:00:00.1234567Z", Ok((base + 123_456, Some(Flaw::Cut))), Ok((base + 123_456, Some(Flaw::Cut)))),
+            (
+                "2024-01-01T00:00:00.1234567Z",
+                Ok((base + 123_456, Some(Flaw::Cut))),
+                Ok((base + 123_456, Some(Flaw::Cut))),
+            ),
             ("2024-01-01T00:00:00.123456000Z", Ok((base + 123_456, None)), Ok((base + 123_456, None))),
             ("2024-01-01T25:00:00Z", Err(Flaw::Unfit), Err(Flaw::Unfit)),
             ("2024-01-01T00:00:00 CET", Err(Flaw::Unfit), Err(Flaw::Unfit)),

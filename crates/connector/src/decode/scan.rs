@@ -111,8 +111,7 @@ impl<'a> Scanner<'a> {
             Some(b'[') => Kind::Array,
             _ => return self.scalar(),
         };
-        let mut whole =
-            Value { kind, start, end: start, escaped: false, lone_surrogate: false, too_deep: false };
+        let mut whole = Value { kind, start, end: start, escaped: false, lone_surrogate: false, too_deep: false };
         self.open.clear();
         loop {
             // A value begins here.
@@ -160,14 +159,8 @@ impl<'a> Scanner<'a> {
 
     fn scalar(&mut self) -> Result<Value, Malformed> {
         let start = self.at;
-        let mut value = Value {
-            kind: Kind::Null,
-            start,
-            end: start,
-            escaped: false,
-            lone_surrogate: false,
-            too_deep: false,
-        };
+        let mut value =
+            Value { kind: Kind::Null, start, end: start, escaped: false, lone_surrogate: false, too_deep: false };
         match self.peek() {
             Some(b'"') => {
                 value.kind = Kind::String;
@@ -314,9 +307,7 @@ fn special(bytes: &[u8], mut at: usize) -> usize {
     const HIGH: u64 = 0x8080_8080_8080_8080;
     let has_zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
     while let Some(chunk) = bytes.get(at..at + 8) {
-        let word = u64::from_le_bytes([
-            chunk[0], chunk[1], chunk[2], chunk[3], chunk[4], chunk[5], chunk[6], chunk[7],
-        ]);
+        let word = u64::from_le_bytes([chunk[0], chunk[1], chunk[2], chunk[3], chunk[4], chunk[5], chunk[6], chunk[7]]);
         let control = word.wrapping_sub(ONES * 0x20) & !word & HIGH;
         let hits = has_zero(word ^ (ONES * u64::from(b'"'))) | has_zero(word ^ (ONES * u64::from(b'\\'))) | control;
         if hits != 0 {
@@ -396,16 +387,52 @@ mod tests {
     #[test]
     fn agrees_with_serde_json_on_what_is_an_object() {
         let texts = [
-            "{}", " { } ", "{\"a\":1}", "{\"a\":1,}", "{\"a\" : [1 , 2,{\"b\":[]}] ,\"c\":{}}", "{\"a\":[1,]}",
-            "{\"a\":{\"b\":1,}}", "{,}", "{\"a\"}", "{\"a\":}", "{a:1}", "[]", "1", "", "{", "{\"a\":1", "{\"a\":1}}",
-            "{\"a\":01}", "{\"a\":-}", "{\"a\":-0}", "{\"a\":1.}", "{\"a\":.5}", "{\"a\":1e}", "{\"a\":1e+5}",
-            "{\"a\":1E-5}", "{\"a\":+1}", "{\"a\":NaN}", "{\"a\":nul}", "{\"a\":nullx}", "{\"a\":truefalse}",
-            "{\"a\":\"\\u12\"}", "{\"a\":\"\\x\"}", "{\"a\":\"\\ud800\\u0041\"}", "{\"a\":\"tab\there\"}",
-            "{\"a\":\"unclosed}", "{\"a\":[}", "{\"a\":[1}", "{\"a\":{]}", "{\"a\":[[[[]]]]}", "{\"a\":1 \"b\":2}",
-            "{\"12345678\":\"12345678\\\"9\"}", "{\"a\":\"\u{7f}é😀\"}",
+            "{}",
+            " { } ",
+            "{\"a\":1}",
+            "{\"a\":1,}",
+            "{\"a\" : [1 , 2,{\"b\":[]}] ,\"c\":{}}",
+            "{\"a\":[1,]}",
+            "{\"a\":{\"b\":1,}}",
+            "{,}",
+            "{\"a\"}",
+            "{\"a\":}",
+            "{a:1}",
+            "[]",
+            "1",
+            "",
+            "{",
+            "{\"a\":1",
+            "{\"a\":1}}",
+            "{\"a\":01}",
+            "{\"a\":-}",
+            "{\"a\":-0}",
+            "{\"a\":1.}",
+            "{\"a\":.5}",
+            "{\"a\":1e}",
+            "{\"a\":1e+5}",
+            "{\"a\":1E-5}",
+            "{\"a\":+1}",
+            "{\"a\":NaN}",
+            "{\"a\":nul}",
+            "{\"a\":nullx}",
+            "{\"a\":truefalse}",
+            "{\"a\":\"\\u12\"}",
+            "{\"a\":\"\\x\"}",
+            "{\"a\":\"\\ud800\\u0041\"}",
+            "{\"a\":\"tab\there\"}",
+            "{\"a\":\"unclosed}",
+            "{\"a\":[}",
+            "{\"a\":[1}",
+            "{\"a\":{]}",
+            "{\"a\":[[[[]]]]}",
+            "{\"a\":1 \"b\":2}",
+            "{\"12345678\":\"12345678\\\"9\"}",
+            "{\"a\":\"\u{7f}é😀\"}",
         ];
         for text in texts {
-            let expected = serde_json::from_str::<std::collections::BTreeMap<String, &serde_json::value::RawValue>>(text);
+            let expected =
+                serde_json::from_str::<std::collections::BTreeMap<String, &serde_json::value::RawValue>>(text);
             assert_eq!(scan(text.as_bytes()).is_ok(), expected.is_ok(), "{text}");
         }
     }

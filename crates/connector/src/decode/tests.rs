@@ -67,7 +67,11 @@ fn values_meet_columns() {
         (T::Integer, "[1]", (None, UNFIT)),
         (T::Number, "0.1", (Some("0.1"), None)),
         (T::Number, "1.10", (Some("1.10"), None)),
-        (T::Number, "123456789012345678901234567890.123456789", (Some("123456789012345678901234567890.123456789"), None)),
+        (
+            T::Number,
+            "123456789012345678901234567890.123456789",
+            (Some("123456789012345678901234567890.123456789"), None),
+        ),
         (T::Number, "1e400", (Some("1e400"), None)),
         (T::Number, "1e999999", (None, TOO_LARGE)),
         (T::Number, "\"+05.50\"", (Some("5.50"), None)),
@@ -200,7 +204,10 @@ proptest! {
         let (rows, _) = decoder.take().unwrap();
         let column = |name: &str| shown(rows.column_by_name(name).unwrap());
         let parsed = |name: &str| column(name).map(|text| serde_json::from_str::<Tree>(&text).unwrap());
-        // The trees are compared after one reading, because a double may be spelled in two ways.
+        if value.is_number() {
+            prop_assert_eq!(column("Number"), Some(value.to_string()));
+        }
+        // The trees are compared after one reading, because reading a double may cost its last digit.
         let value: Tree = serde_json::from_str(&value.to_string()).unwrap();
         prop_assert_eq!(parsed("Union"), Some(value.clone()).filter(|value| !value.is_null()));
         prop_assert_eq!(parsed("Array"), Some(value.clone()).filter(Tree::is_array));
@@ -213,9 +220,6 @@ proptest! {
         }
         if let Some(whole) = value.as_i64() {
             prop_assert_eq!(column("Integer"), Some(whole.to_string()));
-        }
-        if let Tree::Number(number) = &value {
-            prop_assert_eq!(column("Number").unwrap().parse::<f64>().ok(), number.as_f64());
         }
     }
 

@@ -26,6 +26,7 @@ pub(super) async fn ask<T>(
     let what = files.args().first().map(|arg| arg.to_string_lossy().into_owned()).unwrap_or_default();
     let mut child = Child::spawn(command, files.args(), mask, None)?;
     let mut answer = None;
+    let mut unreadable = None;
     let mut failures = Failures::default();
     let mut deadline = Instant::now() + command.limits.answer;
     loop {
@@ -64,7 +65,12 @@ pub(super) async fn ask<T>(
                 }
             }
             Ok(_) => {}
-            Err(_) => tracing::debug!(target: "connector", "{}", mask.text(&text)),
+            Err(error) => {
+                if text.trim_start().starts_with('{') {
+                    unreadable.get_or_insert_with(|| error.to_string());
+                }
+                tracing::debug!(target: "connector", "{}", mask.text(&text));
+            }
         }
     }
     let status = tokio::select! {
@@ -98,7 +104,10 @@ pub(super) async fn ask<T>(
     } else if let Some(error) = failures.into_first() {
         return Err(error);
     }
-    let error = Error::system(format!("The connector `{name}` ended without an answer to `{what}`"))
-        .with_hint("Does it speak the Airbyte protocol?");
+    let hint = match unreadable {
+        Some(error) => format!("It sent a message that could not be read: {}", mask.text(&error)),
+        None => "Does it speak the Airbyte protocol?".to_owned(),
+    };
+    let error = Error::system(format!("The connector `{name}` ended without an answer to `{what}`")).with_hint(hint);
     Err(if last_words.is_empty() { error } else { error.with_source(last_words) })
 }

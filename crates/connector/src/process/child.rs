@@ -161,12 +161,15 @@ fn not_started(command: &Command, error: io::Error) -> Error {
             Error::config(format!("The connector `{path}` does not exist, or what runs it does not"))
                 .with_hint("Check the path, and the interpreter that the first line of a script names")
         }
-        io::ErrorKind::PermissionDenied => Error::config(format!("The connector `{path}` may not be executed"))
-            .with_hint(format!("chmod +x {path}")),
+        io::ErrorKind::PermissionDenied => {
+            Error::config(format!("The connector `{path}` may not be executed")).with_hint(format!("chmod +x {path}"))
+        }
         io::ErrorKind::ExecutableFileBusy => Error::transient(format!("The connector `{path}` is being written")),
         // ENOEXEC
-        _ if error.raw_os_error() == Some(8) => Error::config(format!("`{path}` is not an executable for this machine"))
-            .with_hint("A script begins with a line such as `#!/usr/bin/env python3`"),
+        _ if error.raw_os_error() == Some(8) => {
+            Error::config(format!("`{path}` is not an executable for this machine"))
+                .with_hint("A script begins with a line such as `#!/usr/bin/env python3`")
+        }
         _ => Error::system(format!("The connector `{path}` could not be started")),
     };
     failure.with_source(error)

@@ -5,6 +5,7 @@ use std::{env, ffi::OsString, path::PathBuf, time::Duration};
 /// An executable that speaks the protocol.
 #[derive(Clone, Debug)]
 pub struct Command {
+    /// A path; a bare name is looked for in `PATH`.
     pub program: PathBuf,
     /// Stand before the arguments of the protocol.
     pub args: Vec<OsString>,
@@ -17,13 +18,7 @@ pub struct Command {
 
 impl Command {
     pub fn new(program: impl Into<PathBuf>) -> Self {
-        Self {
-            program: program.into(),
-            args: Vec::new(),
-            env: Vec::new(),
-            folder: None,
-            limits: Limits::default(),
-        }
+        Self { program: program.into(), args: Vec::new(), env: Vec::new(), folder: None, limits: Limits::default() }
     }
 
     /// The name to show: the file, without its folder.
@@ -42,9 +37,27 @@ impl Command {
 
 /// What a program needs to find its files, speak the user's language and reach the network.
 pub const PASSED: &[&str] = &[
-    "PATH", "HOME", "USER", "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "JAVA_HOME",
-    "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR",
-    "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE",
+    "PATH",
+    "HOME",
+    "USER",
+    "LANG",
+    "LANGUAGE",
+    "LC_ALL",
+    "LC_CTYPE",
+    "TZ",
+    "TMPDIR",
+    "LD_LIBRARY_PATH",
+    "JAVA_HOME",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
 ];
 
 /// What the platform of the protocol tells every connector, and UTF-8 for those written in Python.

@@ -40,7 +40,8 @@ fn said(trace: &TraceError, mask: &Mask) -> Error {
         Some("transient_error") => ErrorKind::Transient,
         _ => ErrorKind::System,
     };
-    let inner: Vec<_> = [&trace.internal_message, &trace.stack_trace].into_iter().flatten().map(String::as_str).collect();
+    let inner: Vec<_> =
+        [&trace.internal_message, &trace.stack_trace].into_iter().flatten().map(String::as_str).collect();
     let error = Error::new(kind, mask.text(&trace.message));
     if inner.is_empty() { error } else { error.with_source(mask.text(&inner.join("\n")).into_owned()) }
 }

@@ -15,7 +15,10 @@ const SHOWN: usize = 512;
 pub(super) enum Line<'a> {
     /// Without its line end.
     Whole(&'a [u8]),
-    TooLong { start: &'a [u8], bytes: u64 },
+    TooLong {
+        start: &'a [u8],
+        bytes: u64,
+    },
 }
 
 pub(super) struct Lines<R> {

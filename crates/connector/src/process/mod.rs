@@ -26,6 +26,7 @@ mod lines;
 mod mask;
 mod python;
 mod read;
+mod record;
 
 use async_trait::async_trait;
 use protocol::{

@@ -53,6 +53,8 @@ pub struct PythonPackage {
     cache: PathBuf,
     /// The interpreter that makes the environment.
     python: PathBuf,
+    /// Where packages come from; pip's own choice if `None`.
+    index: Option<String>,
 }
 
 /// The file that says that an environment is whole.
@@ -83,12 +85,19 @@ impl PythonPackage {
             version: version.map(str::to_owned),
             cache: cache.into(),
             python: "python3".into(),
+            index: None,
         })
     }
 
     /// Another interpreter than the `python3` of the path.
     pub fn with_python(mut self, python: impl Into<PathBuf>) -> Self {
         self.python = python.into();
+        self
+    }
+
+    /// Another index than the one that pip is set up for: the address of its `simple` page.
+    pub fn with_index(mut self, address: impl Into<String>) -> Self {
+        self.index = Some(address.into());
         self
     }
 
@@ -121,8 +130,20 @@ impl PythonPackage {
         };
         progress(&format!("Installing {requirement}"));
         let mut pip = Command::new(folder.join("bin/python"));
-        let options = ["-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--progress-bar", "off", "--retries", "2"];
-        pip.args = options.iter().map(Into::into).chain([requirement.clone().into()]).collect();
+        let options = [
+            "-m",
+            "pip",
+            "install",
+            "--no-input",
+            "--disable-pip-version-check",
+            "--progress-bar",
+            "off",
+            "--retries",
+            "2",
+        ];
+        pip.args = options.iter().map(Into::into).collect();
+        pip.args.extend(self.index.iter().map(|index| format!("--index-url={index}").into()));
+        pip.args.push(requirement.clone().into());
         pip.env = PIP.iter().filter_map(|name| Some((name.into(), std::env::var_os(name)?))).collect();
         self.run(&pip, progress, cancel).await?.map_err(|output| not_installed(&requirement, output))?;
         let installed = self.inspect(&folder).await?;
@@ -247,7 +268,13 @@ fn command(folder: &Path, installed: &Installed) -> Command {
 }
 
 fn not_installed(requirement: &str, output: String) -> Error {
-    let unreachable = ["Retrying (", "NewConnectionError", "Name or service not known", "Temporary failure in name", "ConnectTimeout"];
+    let unreachable = [
+        "Retrying (",
+        "NewConnectionError",
+        "Name or service not known",
+        "Temporary failure in name",
+        "ConnectTimeout",
+    ];
     if unreachable.iter().any(|sign| output.contains(sign)) {
         return Error::transient(format!("The Python package index could not be reached to install {requirement}"))
             .with_hint("Check the network, or name a mirror with PIP_INDEX_URL")

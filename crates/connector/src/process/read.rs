@@ -1,18 +1,12 @@
 //! The read: lines in, batches, marks and statuses out.
 
-use std::{
-    borrow::Cow,
-    collections::HashMap,
-    process::ExitStatus,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{borrow::Cow, collections::HashMap, process::ExitStatus};
 
 use protocol::{
     ConfiguredCatalog, DestinationSyncMode, Message, State, StateMessage, StreamDescriptor,
-    message::{LogLevel, RecordMeta, Trace, TraceKind},
+    message::{LogLevel, Trace, TraceKind},
 };
 use serde::Deserialize;
-use serde_json::value::RawValue;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::Level;
 
@@ -23,6 +17,7 @@ use super::{
     files::Files,
     lines::Line,
     mask::Mask,
+    record::{Envelope, Row, escape_invalid, known_change, known_reason, looks_like_record, now},
 };
 use crate::{Batch, Error, Output, ReadRequest, Result, StreamIndex, StreamStatus, decode::Decoder};
 
@@ -70,30 +65,6 @@ fn for_source(catalog: &ConfiguredCatalog) -> ConfiguredCatalog {
         };
     }
     catalog
-}
-
-/// A RECORD line whose data stays where it is.
-#[derive(Deserialize)]
-struct Envelope<'a> {
-    #[serde(borrow, rename = "type")]
-    kind: Cow<'a, str>,
-    #[serde(borrow)]
-    record: Option<Row<'a>>,
-}
-
-#[derive(Deserialize)]
-struct Row<'a> {
-    #[serde(borrow)]
-    stream: Cow<'a, str>,
-    #[serde(default)]
-    namespace: Option<String>,
-    #[serde(borrow)]
-    data: &'a RawValue,
-    /// Epoch milliseconds. An integer by the protocol; some write a fraction or nothing.
-    #[serde(default)]
-    emitted_at: Option<f64>,
-    #[serde(default)]
-    meta: Option<RecordMeta>,
 }
 
 struct Stream {
@@ -144,7 +115,19 @@ impl Reading {
             .collect();
         let names = streams.iter().enumerate().map(|(at, stream)| (stream.descriptor.clone(), at)).collect();
         let failures = Failures::default();
-        Self { streams, names, current: 0, pending: 0, oldest: None, limits, mask, output, failures, rejected: 0, miscounted: false }
+        Self {
+            streams,
+            names,
+            current: 0,
+            pending: 0,
+            oldest: None,
+            limits,
+            mask,
+            output,
+            failures,
+            rejected: 0,
+            miscounted: false,
+        }
     }
 
     async fn run(&mut self, child: &mut Child, name: &str) -> Result<()> {
@@ -193,7 +176,9 @@ impl Reading {
             Some(status) => status,
             None => match timeout(self.limits.silence, child.process.wait()).await {
                 Ok(status) => status,
-                Err(_) => return Err(Error::transient(format!("The connector `{name}` closed its output and did not end"))),
+                Err(_) => {
+                    return Err(Error::transient(format!("The connector `{name}` closed its output and did not end")));
+                }
             },
         };
         child.end_group();
@@ -214,7 +199,8 @@ impl Reading {
         }
         if let Some(stream) = self.streams.iter().find(|stream| stream.incomplete) {
             let stream = &stream.descriptor;
-            let text = format!("The connector `{name}` said that stream `{stream}` is incomplete, and ended with exit code 0");
+            let text =
+                format!("The connector `{name}` said that stream `{stream}` is incomplete, and ended with exit code 0");
             return Err(Error::system(text));
         }
         for (at, stream) in self.streams.iter().enumerate() {
@@ -277,7 +263,7 @@ impl Reading {
             return self.reject(row.data.get(), &why).await;
         }
         for change in row.meta.iter().flat_map(|meta| &meta.changes) {
-            stream.decoder.note(&change.field, known(&change.change, CHANGES), known(&change.reason, REASONS));
+            stream.decoder.note(&change.field, known_change(&change.change), known_reason(&change.reason));
         }
         stream.read += 1;
         stream.unmarked += 1;
@@ -357,7 +343,8 @@ impl Reading {
             }
             Message::Trace(trace) => self.trace(trace).await?,
             Message::Control(_) => {
-                let text = "The source sent a new configuration (CONTROL); it is not kept: the next sync uses the old one";
+                let text =
+                    "The source sent a new configuration (CONTROL); it is not kept: the next sync uses the old one";
                 self.output.log(Level::WARN, text).await?;
             }
             Message::Other { kind, .. } => {
@@ -398,7 +385,8 @@ impl Reading {
         let said = state.extra.get("sourceStats").and_then(|stats| stats.to::<SourceStats>().ok()?.record_count);
         let Some(said) = said.filter(|said| *said as i64 != unmarked && !self.miscounted) else { return Ok(()) };
         self.miscounted = true;
-        let text = format!("The source says that a state covers {said} records, but {unmarked} came since the one before");
+        let text =
+            format!("The source says that a state covers {said} records, but {unmarked} came since the one before");
         self.output.log(Level::WARN, text).await
     }
 
@@ -451,49 +439,4 @@ impl Reading {
             None => text.into_owned(),
         }
     }
-}
-
-/// Epoch milliseconds.
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-}
-
-fn looks_like_record(text: &str) -> bool {
-    text.contains("\"RECORD\"")
-}
-
-const CHANGES: &[&str] = &["NULLED", "TRUNCATED"];
-const REASONS: &[&str] = &[
-    "SOURCE_RETRIEVAL_ERROR",
-    "SOURCE_RECORD_SIZE_LIMITATION",
-    "SOURCE_FIELD_SIZE_LIMITATION",
-    "SOURCE_SERIALIZATION_ERROR",
-    "PLATFORM_RECORD_SIZE_LIMITATION",
-    "PLATFORM_FIELD_SIZE_LIMITATION",
-    "PLATFORM_SERIALIZATION_ERROR",
-    "DESTINATION_RECORD_SIZE_LIMITATION",
-    "DESTINATION_FIELD_SIZE_LIMITATION",
-    "DESTINATION_SERIALIZATION_ERROR",
-    "DESTINATION_TYPECAST_ERROR",
-];
-
-/// The word itself if the protocol has it; the first one stands for what nobody knows.
-fn known(word: &str, words: &'static [&'static str]) -> &'static str {
-    words.iter().find(|known| **known == word).unwrap_or(&words[0])
-}
-
-/// Bytes that are not UTF-8, spelled as what no UTF-8 text can hold: half of a surrogate pair. So the line can be read, and
-/// the value that holds them becomes NULL and a change instead of another text.
-fn escape_invalid(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    let mut text = String::with_capacity(bytes.len() + 16);
-    for chunk in bytes.utf8_chunks() {
-        text.push_str(chunk.valid());
-        for byte in chunk.invalid() {
-            // Writing to a text does not fail.
-            let _ = write!(text, "\\udc{byte:02x}");
-        }
-    }
-    text
 }

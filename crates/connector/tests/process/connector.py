@@ -96,6 +96,7 @@ elif command in ("check", "discover"):
     elif mode == "crash": error("transient_error"); sys.exit(1)
     elif mode == "exit_3": print("boom", file=sys.stderr); sys.exit(3)
     elif mode == "mute": pass
+    elif mode == "unreadable": msg("CONNECTION_STATUS", "connectionStatus", {"status": "PERHAPS"})
     elif command == "check": msg("CONNECTION_STATUS", "connectionStatus", {"status": "SUCCEEDED"})
     else: msg("CATALOG", "catalog", {"streams": [STREAM]})
 elif command == "read": read(mode)

@@ -56,12 +56,10 @@ async fn faker_is_installed_and_read() {
 #[tokio::test]
 async fn an_index_that_is_away_is_said_to_be_away() {
     let folder = tempfile::tempdir().unwrap();
-    // Nothing listens on port 1.
-    let python = folder.path().join("python");
-    std::fs::write(&python, "#!/bin/sh\npython3 \"$@\" && printf '[global]\\nindex-url = http://127.0.0.1:1/simple\\n' > \"$3/pip.conf\"\n").unwrap();
-    std::fs::set_permissions(&python, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let package = PythonPackage::new("leat-no-such-package==1.0", folder.path().join("cache")).unwrap();
-    let error = package.with_python(python).install(&|_| {}, &CancellationToken::new()).await.unwrap_err();
+    // Nothing listens on port 1.
+    let package = package.with_index("http://127.0.0.1:1/simple");
+    let error = package.install(&|_| {}, &CancellationToken::new()).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Transient, "{error:?}");
     assert!(error.message.contains("index could not be reached"), "{error:?}");
 }

@@ -1,5 +1,7 @@
 //! A stranger's source: small scripts in Python that do what real connectors do on a bad day, and one real connector.
 
+#![allow(clippy::unwrap_used)]
+
 mod faker;
 mod stranger;
 
@@ -75,7 +77,9 @@ impl Seen {
                 self.states.push(state);
             }
             SourceMessage::Status { stream, status: StreamStatus::Started } => self.started.push(stream.0),
-            SourceMessage::Status { stream, status: StreamStatus::Complete { read } } => self.complete.push((stream.0, read)),
+            SourceMessage::Status { stream, status: StreamStatus::Complete { read } } => {
+                self.complete.push((stream.0, read))
+            }
             SourceMessage::Log { level, message } => self.logs.push((level, message)),
         }
     }

@@ -13,7 +13,8 @@ const LONG: Duration = Duration::from_secs(60);
 
 fn is_alive(pid: &str) -> bool {
     // Whoever has ended and was not buried yet is dead.
-    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.rsplit(')').next().unwrap().starts_with(" Z"))
+    fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| !stat.rsplit(')').next().unwrap().starts_with(" Z"))
 }
 
 fn assert_dead(pids: &Path) {
@@ -44,6 +45,8 @@ async fn answers() {
     }
     let error = source.check(&config("exit_3"), &cancel).await.unwrap_err();
     assert_eq!(error.hint.as_deref(), Some("Its last words: boom"));
+    let error = source.check(&config("unreadable"), &cancel).await.unwrap_err();
+    assert!(error.hint.as_deref().unwrap().contains("could not be read: "), "{error:?}");
     let catalog = source.discover(&config(""), &cancel).await.unwrap();
     assert_eq!(catalog.streams[0].descriptor, StreamDescriptor::new(None, "a"));
     assert!(catalog.streams[0].extra.contains_key("unknown"));
@@ -170,7 +173,8 @@ async fn states_of_all_kinds_are_relayed() {
     let (result, seen) = read_mode("states").await;
     result.unwrap();
     assert_eq!(seen.order, ["state", "2 rows of 0", "state", "1 rows of 0", "state"]);
-    let texts: Vec<_> = seen.states.iter().map(|state| serde_json::to_string(state).unwrap().replace(": ", ":")).collect();
+    let texts: Vec<_> =
+        seen.states.iter().map(|state| serde_json::to_string(state).unwrap().replace(": ", ":")).collect();
     assert!(texts[0].contains("\"deep\":1.2345678901234567e+19"), "{}", texts[0]);
     assert!(texts[0].contains("\"id\":7") && texts[0].contains("\"sourceStats\"") && !texts[0].contains("old"));
     assert!(texts[1].contains("\"more\":2") && texts[1].contains("\"note\":1") && texts[1].contains("\"lsn\":1"));
@@ -190,8 +194,18 @@ async fn a_stranger_is_given_what_the_protocol_says() {
     });
     let cases = [
         (vec![], None),
-        (vec![stream], Some(r#"[{"type": "STREAM", "stream": {"stream_descriptor": {"name": "a"}, "stream_state": {"id": 12345678901234567890123}}}]"#)),
-        (vec![global], Some(r#"[{"type": "GLOBAL", "global": {"stream_states": [{"stream_descriptor": {"name": "a"}, "stream_state": {"id": 12345678901234567890123}}]}}]"#)),
+        (
+            vec![stream],
+            Some(
+                r#"[{"type": "STREAM", "stream": {"stream_descriptor": {"name": "a"}, "stream_state": {"id": 12345678901234567890123}}}]"#,
+            ),
+        ),
+        (
+            vec![global],
+            Some(
+                r#"[{"type": "GLOBAL", "global": {"stream_states": [{"stream_descriptor": {"name": "a"}, "stream_state": {"id": 12345678901234567890123}}]}}]"#,
+            ),
+        ),
         (vec![StateMessage::from(State::Legacy(blob))], Some(r#"{"id": 12345678901234567890123}"#)),
     ];
     let source = source(script()).await;
@@ -202,8 +216,14 @@ async fn a_stranger_is_given_what_the_protocol_says() {
         assert_eq!(log("state 0o600 0o700 "), expected);
         assert!(log("config 0o600 0o700 ").unwrap().contains("\"mode\""));
         let catalog = log("catalog 0o600 0o700 ").unwrap();
-        assert!(catalog.contains("\"destination_sync_mode\": \"overwrite\"") && catalog.contains("\"generation_id\": 1"));
-        let args = if expected.is_some() { "read --config PATH --catalog PATH --state PATH" } else { "read --config PATH --catalog PATH" };
+        assert!(
+            catalog.contains("\"destination_sync_mode\": \"overwrite\"") && catalog.contains("\"generation_id\": 1")
+        );
+        let args = if expected.is_some() {
+            "read --config PATH --catalog PATH --state PATH"
+        } else {
+            "read --config PATH --catalog PATH"
+        };
         assert_eq!(log("args "), Some(args));
         let env: Vec<_> = log("env ").unwrap().split(' ').collect();
         assert!(env.contains(&"DEPLOYMENT_MODE") && env.contains(&"USE_STREAM_CAPABLE_STATE"));
@@ -331,7 +351,8 @@ async fn values_that_are_not_text_become_null() {
     let (result, seen) = read_mode("invalid_utf8").await;
     result.unwrap();
     assert_eq!(seen.column("name"), [None, Some("row 2".to_owned())]);
-    let changes: Vec<_> = seen.batches.iter().flat_map(|batch| &batch.changes).map(|c| (c.row, &*c.field, c.reason)).collect();
+    let changes: Vec<_> =
+        seen.batches.iter().flat_map(|batch| &batch.changes).map(|c| (c.row, &*c.field, c.reason)).collect();
     assert_eq!(changes, [(0, "name", "DESTINATION_SERIALIZATION_ERROR")]);
 }
 
