@@ -28,6 +28,9 @@ const LOCK_WAIT: Duration = Duration::from_millis(50);
 const LONGEST_WAIT: Duration = Duration::from_secs(600);
 const FIRST_NOTE: Duration = Duration::from_secs(2);
 const NEXT_NOTE: Duration = Duration::from_secs(30);
+/// Pauses between two tries to get a lock.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 const CACHE_KIB: i64 = 16 * 1024;
 
 /// Device and inode: what a file is, whatever it is called.
@@ -60,9 +63,19 @@ pub struct Client {
 impl Client {
     /// Opens the file, and creates it if it does not exist.
     pub async fn open(path: PathBuf, cancel: CancellationToken, notes: Notes) -> Result<Self> {
-        let at = path.clone();
-        let opened = tokio::task::spawn_blocking(move || connect(&at)).await;
-        let connection = opened.map_err(|error| Error::system("SQLite could not be opened").with_source(error))??;
+        let began = Instant::now();
+        let mut pause = FIRST_PAUSE;
+        let connection = loop {
+            let at = path.clone();
+            let opened = tokio::task::spawn_blocking(move || connect(&at)).await;
+            match opened.map_err(|error| Error::system("SQLite could not be opened").with_source(error))? {
+                Ok(connection) => break connection,
+                // Somebody is just making the same new file, or commits in a mode that keeps readers out.
+                Err(error) if is_busy(&error) && began.elapsed() < LONGEST_WAIT => {}
+                Err(error) => return Err(failed(&path, error)),
+            }
+            pause = pause_before_retry(pause, &cancel).await?;
+        };
         let identity = identity(&path)?;
         let interrupt = Arc::new(connection.get_interrupt_handle());
         Ok(Self { queue: queue(identity), path, identity, connection: Some(connection), interrupt, cancel, notes })
@@ -127,7 +140,7 @@ impl Client {
     async fn begin(&mut self) -> Result<()> {
         let began = Instant::now();
         let mut next_note = FIRST_NOTE;
-        let mut pause = Duration::from_millis(10);
+        let mut pause = FIRST_PAUSE;
         loop {
             if self.cancel.is_cancelled() {
                 return Err(Error::cancelled());
@@ -172,10 +185,7 @@ impl Client {
                     ),
                 );
             }
-            tokio::select! {
-                () = self.cancel.cancelled() => return Err(Error::cancelled()),
-                () = tokio::time::sleep(pause) => pause = (pause * 2).min(Duration::from_millis(500)),
-            }
+            pause = pause_before_retry(pause, &self.cancel).await?;
         }
     }
 
@@ -253,31 +263,32 @@ fn identity(path: &Path) -> Result<Identity> {
     }
 }
 
+/// Returns the next, longer pause.
+async fn pause_before_retry(pause: Duration, cancel: &CancellationToken) -> Result<Duration> {
+    tokio::select! {
+        () = cancel.cancelled() => Err(Error::cancelled()),
+        () = tokio::time::sleep(pause) => Ok((pause * 2).min(LONGEST_PAUSE)),
+    }
+}
+
 /// Opens for reading and writing. A new file gets WAL, so that readers and the writer do not wait for each other; a file
 /// that exists keeps its mode.
-pub fn connect(path: &Path) -> Result<Connection> {
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let open = || -> rusqlite::Result<Connection> {
-        let connection = Connection::open_with_flags(path, flags)?;
-        connection.busy_timeout(LOCK_WAIT)?;
-        let pages: i64 = connection.pragma_query_value(None, "page_count", |row| row.get(0))?;
-        if pages == 0 {
-            // Another opener of the new file may be doing the same.
-            match connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(())) {
-                Err(error) if is_busy(&error) => {}
-                other => other?,
-            }
-        }
-        connection.pragma_update(None, "synchronous", "FULL")?;
-        // A swap drops and renames tables under views and foreign keys that users made.
-        connection.pragma_update(None, "foreign_keys", false)?;
-        connection.pragma_update(None, "legacy_alter_table", true)?;
-        connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
-        connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
-        connection.set_prepared_statement_cache_capacity(64);
-        Ok(connection)
-    };
-    open().map_err(|error| failed(path, error))
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(LOCK_WAIT)?;
+    let pages: i64 = connection.pragma_query_value(None, "page_count", |row| row.get(0))?;
+    if pages == 0 {
+        connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
+    }
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    // A swap drops and renames tables under views and foreign keys that users made.
+    connection.pragma_update(None, "foreign_keys", false)?;
+    connection.pragma_update(None, "legacy_alter_table", true)?;
+    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(connection)
 }
 
 fn is_busy(error: &rusqlite::Error) -> bool {
@@ -337,6 +348,9 @@ fn failed(path: &Path, error: rusqlite::Error) -> Error {
             "End the transaction that the other program holds open",
         ),
         Some(ErrorCode::OperationInterrupted) => return Error::cancelled().with_source(error),
+        _ if is_missing(&error) => {
+            (ErrorKind::Moved, "A table that the sync writes to is gone from", "Do not drop tables while a sync runs; it goes on with the next attempt")
+        }
         Some(ErrorCode::SystemIoFailure) => (
             ErrorKind::Transient,
             "The disk failed under",
@@ -356,11 +370,42 @@ fn failed(path: &Path, error: rusqlite::Error) -> Error {
     Error::new(kind, format!("{text} {file}")).with_hint(hint).with_source(error)
 }
 
-/// Opens an existing file and takes its write lock for a moment; one that somebody else holds is a good sign too.
+/// Opens an existing file and takes its write lock for a moment; a lock that somebody else holds is a good sign too.
 pub fn try_write(path: &Path) -> Result<()> {
-    let connection = connect(path)?;
-    match connection.execute_batch("BEGIN IMMEDIATE; SELECT count(*) FROM sqlite_schema; ROLLBACK") {
+    let tried = connect(path)
+        .and_then(|connection| connection.execute_batch("BEGIN IMMEDIATE; SELECT count(*) FROM sqlite_schema; ROLLBACK"));
+    match tried {
         Err(error) if !is_busy(&error) => Err(failed(path, error)),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::ffi;
+
+    use super::*;
+
+    #[test]
+    fn failures_have_a_kind_and_a_hint() {
+        let check = |code: i32, kind: ErrorKind, part: &str| {
+            let error = failed(Path::new("/x/out.db"), rusqlite::Error::SqliteFailure(ffi::Error::new(code), None));
+            assert_eq!(error.kind, kind, "{error}");
+            assert!(error.message.contains(part), "{error}");
+            assert!(kind == ErrorKind::Cancelled || (error.message.ends_with("/x/out.db") && error.hint.is_some()));
+            // Within a transaction the file is added later.
+            let inner = sql(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None));
+            assert_eq!(at(Path::new("/x/out.db"), inner).message, error.message);
+        };
+        check(ffi::SQLITE_FULL, ErrorKind::Transient, "disk is full");
+        check(ffi::SQLITE_READONLY, ErrorKind::Config, "no right to write");
+        check(ffi::SQLITE_CANTOPEN, ErrorKind::Config, "cannot open");
+        check(ffi::SQLITE_NOTADB, ErrorKind::Config, "no SQLite database");
+        check(ffi::SQLITE_CORRUPT, ErrorKind::Config, "damage");
+        check(ffi::SQLITE_BUSY, ErrorKind::Transient, "lock");
+        check(ffi::SQLITE_IOERR, ErrorKind::Transient, "disk failed");
+        check(ffi::SQLITE_CONSTRAINT, ErrorKind::Config, "constraint");
+        check(ffi::SQLITE_INTERRUPT, ErrorKind::Cancelled, "cancelled");
+        check(ffi::SQLITE_MISUSE, ErrorKind::System, "refused");
     }
 }

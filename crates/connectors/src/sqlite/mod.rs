@@ -9,6 +9,7 @@
 //! table's definition do not survive a swap ([`swap`]). Start with [`write`].
 
 mod client;
+mod clock;
 mod commits;
 mod config;
 mod lane;
