@@ -3,6 +3,8 @@
 //! Start with [`sources`] and [`destinations`], which list what is built in; each folder's `mod.rs` says what its
 //! connector does, its modes and its limits.
 
+#[cfg(feature = "postgres")]
+pub mod postgres;
 #[cfg(feature = "sample")]
 pub mod sample;
 #[cfg(feature = "sqlite")]
@@ -47,6 +49,21 @@ pub fn sources() -> Vec<(Native, Arc<dyn Source>)> {
                 icon: None,
             },
             Arc::new(sample::SampleSource),
+        ),
+        #[cfg(feature = "postgres")]
+        (
+            Native {
+                name: "postgres",
+                title: "Postgres",
+                definition_id: uuid::uuid!("decd338e-5647-4c0b-adf4-da0e75f5a750"),
+                docker_repository: "airbyte/source-postgres",
+                docker_image_tag: "3.7.0",
+                documentation_url: postgres::SOURCE_DOCUMENTATION,
+                source_type: Some("database"),
+                release_date: Some("2026-11-25"),
+                icon: None,
+            },
+            Arc::new(postgres::PostgresSource),
         ),
     ]
 }

@@ -126,14 +126,8 @@ impl Session {
 
     async fn open(server: &Arc<Server>, encrypted: bool, cancel: &CancellationToken) -> Result<Self> {
         let stream = dial(server, encrypted).await.map_err(|error| fault::of_io(server, error))?;
-        let mut session = Self {
-            stream,
-            inbox: Inbox::new(),
-            server: server.clone(),
-            cancel: cancel.clone(),
-            key: None,
-            version: 0,
-        };
+        let mut session =
+            Self { stream, inbox: Inbox::new(), server: server.clone(), cancel: cancel.clone(), key: None, version: 0 };
         session.start().await?;
         if session.version < OLDEST {
             return Err(Error::config(format!("The server at {} runs PostgreSQL {}", server.place(), session.version))
@@ -300,7 +294,8 @@ impl Session {
             match tag {
                 b'd' => return Ok(Copied::Rows(&self.inbox.bytes[body])),
                 b'C' => {
-                    let rows = copy_tag(&self.inbox.bytes[body]).ok_or_else(|| self.nonsense("a COPY without a count"))?;
+                    let rows =
+                        copy_tag(&self.inbox.bytes[body]).ok_or_else(|| self.nonsense("a COPY without a count"))?;
                     while self.receive().await?.0 != b'Z' {}
                     return Ok(Copied::End { rows });
                 }
@@ -326,8 +321,9 @@ impl Session {
 
     async fn ask(&mut self, sql: &str) -> Result<()> {
         let mut out = BytesMut::new();
-        frontend::query(sql, &mut out)
-            .map_err(|error| Error::config("A name or value holds a zero byte, which PostgreSQL does not know").with_source(error))?;
+        frontend::query(sql, &mut out).map_err(|error| {
+            Error::config("A name or value holds a zero byte, which PostgreSQL does not know").with_source(error)
+        })?;
         self.send(&mut out).await
     }
 
@@ -494,7 +490,9 @@ impl Inbox {
         let Some(head) = have.first_chunk::<5>() else { return Ok(None) };
         let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize;
         if !(4..=LARGEST_MESSAGE).contains(&length) {
-            return Err(io::Error::other(format!("a message claims to have {length} bytes; this is no PostgreSQL server")));
+            return Err(io::Error::other(format!(
+                "a message claims to have {length} bytes; this is no PostgreSQL server"
+            )));
         }
         Ok(Some(length + 1))
     }

@@ -181,9 +181,7 @@ fn default_port() -> u16 {
 impl Config {
     pub fn read(value: &Value) -> Result<Self> {
         let config: Self = config::parse(value)?;
-        for (field, text) in
-            [("host", &config.host), ("database", &config.database), ("username", &config.username)]
-        {
+        for (field, text) in [("host", &config.host), ("database", &config.database), ("username", &config.username)] {
             if text.is_empty() || text.contains('\0') {
                 return Err(Error::config(format!("Configuration field `{field}` must not be empty")));
             }
@@ -271,7 +269,8 @@ mod tests {
     use super::*;
 
     fn with(extra: Value) -> Value {
-        let mut config = json!({"host": "db", "port": 5432, "database": "shop", "username": "leat", "password": "pw-9"});
+        let mut config =
+            json!({"host": "db", "port": 5432, "database": "shop", "username": "leat", "password": "pw-9"});
         config.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
         config
     }

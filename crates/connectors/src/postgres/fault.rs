@@ -133,18 +133,22 @@ pub fn of_server(server: &Server, fault: ServerError) -> Error {
 pub fn of_io(server: &Server, error: io::Error) -> Error {
     let at = server.place();
     let (message, hint) = match error.kind() {
-        io::ErrorKind::ConnectionRefused => {
-            (format!("Nobody listens at {at}"), "Check `host` and `port`, and that the server runs and listens on this address")
-        }
-        io::ErrorKind::TimedOut => {
-            (format!("The server at {at} does not answer"), "Check `host` and `port`, and the firewalls between here and there")
-        }
-        io::ErrorKind::InvalidData if error.to_string().contains("ertificate") => {
-            (format!("The certificate of the server at {at} was not accepted: {error}"), "Check `ssl_mode` and its `ca_certificate`")
-        }
-        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
-            (format!("The connection to {at} broke"), "The server's log says why; the next attempt goes on from the last state")
-        }
+        io::ErrorKind::ConnectionRefused => (
+            format!("Nobody listens at {at}"),
+            "Check `host` and `port`, and that the server runs and listens on this address",
+        ),
+        io::ErrorKind::TimedOut => (
+            format!("The server at {at} does not answer"),
+            "Check `host` and `port`, and the firewalls between here and there",
+        ),
+        io::ErrorKind::InvalidData if error.to_string().contains("ertificate") => (
+            format!("The certificate of the server at {at} was not accepted: {error}"),
+            "Check `ssl_mode` and its `ca_certificate`",
+        ),
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => (
+            format!("The connection to {at} broke"),
+            "The server's log says why; the next attempt goes on from the last state",
+        ),
         _ => (format!("The connection to {at} failed: {error}"), "Check `host` and `port`"),
     };
     Error::transient(message).with_hint(hint).with_source(error)
@@ -159,7 +163,10 @@ pub fn at_relation(error: Error, relation: &str, sql_name: &str, server: &Server
     let schema = sql_name.rsplit_once("\".\"").map_or(sql_name, |(schema, _)| schema).trim_matches('"');
     let user = identifier(&server.user);
     Error::config(format!("The role `{}` may not read `{relation}`", server.user))
-        .with_hint(format!("Run: GRANT USAGE ON SCHEMA {} TO {user}; GRANT SELECT ON {sql_name} TO {user};", identifier(schema)))
+        .with_hint(format!(
+            "Run: GRANT USAGE ON SCHEMA {} TO {user}; GRANT SELECT ON {sql_name} TO {user};",
+            identifier(schema)
+        ))
         .with_source(error)
 }
 

@@ -140,8 +140,14 @@ mod tests {
         check(&[1], -3, POSITIVE, 12, "0.000000000001", (12, Some(1)));
         check(&[1], 20, POSITIVE, 0, &format!("1{}", "0".repeat(80)), (0, None));
         check(&[9999; 10], 9, POSITIVE, 0, &"9999".repeat(10), (0, None));
-        check(&[99, 9999, 9999, 9999, 9999, 9999, 9999, 9999, 9999, 9999], 9, POSITIVE, 0, &"9".repeat(38),
-            (0, Some(10_i128.pow(38) - 1)));
+        check(
+            &[99, 9999, 9999, 9999, 9999, 9999, 9999, 9999, 9999, 9999],
+            9,
+            POSITIVE,
+            0,
+            &"9".repeat(38),
+            (0, Some(10_i128.pow(38) - 1)),
+        );
         check(&[], 0, NAN, 0, "NaN", (0, None));
         check(&[], 0, PLUS_INFINITY, 0, "Infinity", (0, None));
         check(&[], 0, MINUS_INFINITY, 0, "-Infinity", (0, None));

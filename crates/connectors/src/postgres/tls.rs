@@ -77,8 +77,10 @@ impl Tls {
         let authority = Authority { verifier, trusted, name };
         let config = builder()?.dangerous().with_custom_certificate_verifier(Arc::new(authority));
         if certificates.client_key_password.as_deref().is_some_and(|password| !password.is_empty()) {
-            return Err(Error::config("Configuration field `client_key_password`: encrypted client keys are not implemented")
-                .with_hint("Give the key without a password (openssl pkey -in client.key)"));
+            return Err(Error::config(
+                "Configuration field `client_key_password`: encrypted client keys are not implemented",
+            )
+            .with_hint("Give the key without a password (openssl pkey -in client.key)"));
         }
         let own = |text: &Option<String>| text.as_ref().filter(|text| !text.trim().is_empty()).cloned();
         let config = match (own(&certificates.client_certificate), own(&certificates.client_key)) {
@@ -89,8 +91,10 @@ impl Tls {
                 config.with_client_auth_cert(chain, key).map_err(|error| bad("client_key", error))?
             }
             _ => {
-                return Err(Error::config("Configuration fields `client_certificate` and `client_key` belong together")
-                    .with_hint("Give both or neither"));
+                return Err(Error::config(
+                    "Configuration fields `client_certificate` and `client_key` belong together",
+                )
+                .with_hint("Give both or neither"));
             }
         };
         Ok(Self { policy: Policy::Must, config: Some(Arc::new(config)) })
@@ -119,9 +123,8 @@ fn builder() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier
 }
 
 fn pem_certificates(field: &str, text: &str) -> Result<Vec<CertificateDer<'static>>> {
-    let found: Vec<_> = CertificateDer::pem_slice_iter(text.as_bytes())
-        .collect::<Result<_, _>>()
-        .map_err(|error| bad(field, error))?;
+    let found: Vec<_> =
+        CertificateDer::pem_slice_iter(text.as_bytes()).collect::<Result<_, _>>().map_err(|error| bad(field, error))?;
     if found.is_empty() {
         return Err(Error::config(format!("Configuration field `{field}` holds no certificate"))
             .with_hint("Paste the PEM text, from -----BEGIN CERTIFICATE----- to -----END CERTIFICATE-----"));

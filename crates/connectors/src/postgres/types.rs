@@ -61,7 +61,10 @@ pub enum Kind {
     Oid,
     Float4,
     Float8,
-    Decimal { precision: u8, scale: i8 },
+    Decimal {
+        precision: u8,
+        scale: i8,
+    },
     /// A numeric of any size, as text.
     Numeric,
     Text,
@@ -162,7 +165,8 @@ pub fn marks(of: &ServerType) -> bool {
     let reading = reading(of);
     match reading.kind {
         Kind::Text => reading.select == Select::Plain && of.deterministic && of.name != "bpchar" && of.name != "citext",
-        Kind::Jsonb | Kind::Bytes | Kind::Bool | Kind::TimeTz => false,
+        // 1.0 and 1.00 are equal.
+        Kind::Numeric | Kind::Jsonb | Kind::Bytes | Kind::Bool | Kind::TimeTz => false,
         _ => reading.select == Select::Plain,
     }
 }
@@ -274,7 +278,14 @@ mod tests {
 
     fn of(name: &str, modifier: i32) -> ServerType {
         let sort = "b".to_owned();
-        ServerType { namespace: "pg_catalog".into(), name: name.into(), sort, modifier, deterministic: true, ..Default::default() }
+        ServerType {
+            namespace: "pg_catalog".into(),
+            name: name.into(),
+            sort,
+            modifier,
+            deterministic: true,
+            ..Default::default()
+        }
     }
 
     fn numeric_modifier(precision: i32, scale: i32) -> i32 {

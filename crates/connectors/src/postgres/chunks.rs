@@ -1,0 +1,183 @@
+//! Rows of one relation in chunks, read ahead side by side and entered into the flow in order. Start with [`Readers`].
+//!
+//! All chunks are read under one snapshot: the coordinator's session exports it and holds it, the others import it. A
+//! chunk that is not the first in line waits with at most [`SHARE`] bytes; the first one goes straight on, so states stay
+//! in order and memory stays bounded.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use connector::{Error, Output, Result, SourceMessage, StreamIndex, output};
+use protocol::StreamDescriptor;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{
+    client::{self, Copied, Session, literal},
+    columns::{Layout, Rows},
+    state::Position,
+};
+
+/// Bytes that a chunk may be read ahead.
+const SHARE: usize = 8 << 20;
+/// Sessions that read one relation at the same time, at most.
+const MOST_READERS: usize = 4;
+/// A transaction that sees one state of the database and takes no transaction id.
+pub const BEGIN: &str = "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY";
+
+/// A part of a relation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chunk {
+    /// Condition on its rows; `None`: all.
+    pub condition: Option<String>,
+    /// What may be said once its rows, and those of every chunk before it, were sent.
+    pub mark: Option<Position>,
+}
+
+/// What is read of a relation.
+#[derive(Clone, Debug)]
+pub struct Selection {
+    /// Expressions in the order of the layout.
+    pub list: String,
+    /// Quoted and with its schema.
+    pub from: String,
+    pub layout: Arc<Layout>,
+    pub stream: StreamIndex,
+    pub name: StreamDescriptor,
+}
+
+impl Selection {
+    pub fn copy(&self, condition: Option<&str>) -> String {
+        let filter = condition.map(|condition| format!(" WHERE {condition}")).unwrap_or_default();
+        format!("COPY (SELECT {} FROM {}{filter}) TO STDOUT (FORMAT binary)", self.list, self.from)
+    }
+}
+
+/// The sessions of an attempt.
+pub struct Readers {
+    pub coordinator: Session,
+    others: Vec<Session>,
+}
+
+impl Readers {
+    pub fn new(coordinator: Session) -> Self {
+        Self { coordinator, others: Vec::new() }
+    }
+
+    /// Sends all chunks in order, each with its mark. The rows as the server counted them.
+    pub async fn send(&mut self, selection: &Selection, chunks: Vec<Chunk>, output: &Output) -> Result<i64> {
+        if chunks.len() > 1 {
+            self.open(chunks.len()).await?;
+        }
+        if self.others.is_empty() || chunks.len() < 2 {
+            let mut read = 0;
+            for chunk in chunks {
+                let sql = selection.copy(chunk.condition.as_deref());
+                read += copy(&mut self.coordinator, &sql, selection, output).await?;
+                if let Some(mark) = chunk.mark {
+                    output.state(mark.message(&selection.name)?).await?;
+                }
+            }
+            return Ok(read);
+        }
+        let mut idle = std::mem::take(&mut self.others);
+        let mut left = VecDeque::from(chunks);
+        let mut ahead = VecDeque::new();
+        let mut read = 0;
+        loop {
+            while let Some(session) = idle.pop() {
+                let Some(chunk) = left.pop_front() else {
+                    idle.push(session);
+                    break;
+                };
+                ahead.push_back(start(session, chunk, selection.clone()));
+            }
+            let Some(mut head) = ahead.pop_front() else { break };
+            while let Some(message) = head.input.next().await {
+                if let SourceMessage::Batch(batch) = message {
+                    output.batch(batch).await?;
+                }
+            }
+            let ended =
+                head.task.await.unwrap_or_else(|error| Err(Error::system("A chunk was not read").with_source(error)));
+            let (session, rows) = ended?;
+            idle.push(session);
+            read += rows;
+            if let Some(mark) = head.mark {
+                output.state(mark.message(&selection.name)?).await?;
+            }
+        }
+        for session in &mut idle {
+            session.query("COMMIT").await?;
+        }
+        self.others = idle;
+        Ok(read)
+    }
+
+    /// Lets other sessions see what the coordinator sees.
+    async fn open(&mut self, chunks: usize) -> Result<()> {
+        let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+        let wanted = cores.clamp(2, MOST_READERS).min(chunks);
+        while self.others.len() < wanted {
+            match Session::connect(self.coordinator.server(), self.coordinator.cancel()).await {
+                Ok(session) => self.others.push(session),
+                // Slower is better than not at all.
+                Err(error) if client::is_full(&error) => break,
+                Err(error) => return Err(error),
+            }
+        }
+        let snapshot = self.coordinator.value("SELECT pg_catalog.pg_export_snapshot()").await?;
+        let snapshot = snapshot.ok_or_else(|| self.coordinator.nonsense("no snapshot"))?;
+        // A chunk is a small part; a plan that reads the whole table for it is never the better one.
+        let sql = format!("{BEGIN}; SET TRANSACTION SNAPSHOT {}; SET LOCAL enable_seqscan = off", literal(&snapshot));
+        for session in &mut self.others {
+            session.query(&sql).await?;
+        }
+        Ok(())
+    }
+}
+
+/// A chunk that is being read.
+struct Ahead {
+    input: output::Input,
+    task: AbortOnDropHandle<Result<(Session, i64)>>,
+    mark: Option<Position>,
+}
+
+fn start(mut session: Session, chunk: Chunk, selection: Selection) -> Ahead {
+    let (output, input) = output::channel(SHARE);
+    let task = tokio::spawn(async move {
+        let sql = selection.copy(chunk.condition.as_deref());
+        let rows = copy(&mut session, &sql, &selection, &output).await?;
+        Ok((session, rows))
+    });
+    Ahead { input, task: AbortOnDropHandle::new(task), mark: chunk.mark }
+}
+
+/// Sends the rows of one COPY. The count is the server's (Invariant 2).
+async fn copy(session: &mut Session, sql: &str, selection: &Selection, output: &Output) -> Result<i64> {
+    session.copy_out(sql).await?;
+    let mut rows = Rows::new(selection.layout.clone());
+    let mut decoded = 0_i64;
+    loop {
+        match session.copied().await? {
+            Copied::Rows(message) => {
+                rows.append(message)?;
+                if rows.is_full() {
+                    let batch = rows.finish(selection.stream)?;
+                    decoded += batch.rows.num_rows() as i64;
+                    output.batch(batch).await?;
+                }
+            }
+            Copied::End { rows: counted } => {
+                if !rows.is_empty() {
+                    let batch = rows.finish(selection.stream)?;
+                    decoded += batch.rows.num_rows() as i64;
+                    output.batch(batch).await?;
+                }
+                if counted != decoded {
+                    return Err(session.nonsense(&format!("{decoded} rows and said that there were {counted}")));
+                }
+                return Ok(counted);
+            }
+        }
+    }
+}
