@@ -180,7 +180,9 @@ impl Writer for SqliteWriter {
         point("complete-begin");
         let (durable, told) = self
             .step(move |connection, book| {
-                if !planted("swap-without-fence") {
+                if planted("swap-without-fence") {
+                    book.believe(connection)?;
+                } else {
                     commits::check_fence(connection, &book.claim)?;
                     book.check_position(connection, &complete.commit.scope)?;
                 }
@@ -282,6 +284,18 @@ impl Book {
         }
         if lane.tailed(connection)?.unwrap_or_default() != self.tailed[index] {
             return Err(moved("A tail table does not hold what was sent"));
+        }
+        Ok(())
+    }
+
+    /// A planted bug: takes whatever lies beside the tables for its own, and makes what is missing.
+    fn believe(&mut self, connection: &Connection) -> Result<()> {
+        for (index, lane) in self.lanes.iter().enumerate().filter(|(_, lane)| !lane.is_done()) {
+            if lane.target.stages() {
+                table::ensure(connection, &lane.staging(), lane.stream(), &lane.columns)?;
+                self.staged[index] = lane.staged(connection)?.unwrap_or_default();
+            }
+            self.tailed[index] = lane.tailed(connection)?.unwrap_or_default();
         }
         Ok(())
     }
