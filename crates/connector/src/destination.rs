@@ -33,7 +33,8 @@ pub trait Destination: Send + Sync {
 pub struct OpenRequest {
     pub config: Value,
     pub claim: Claim,
-    /// Every stream of the attempt, in the order of the catalog.
+    /// Every stream of the connection, in the order of the catalog, also in a reset of one: names that collide in the
+    /// destination are told apart by their place in this list.
     pub targets: Vec<Target>,
     /// The whole attempt: ends waits and interrupts statements.
     pub cancel: CancellationToken,

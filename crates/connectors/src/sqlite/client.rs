@@ -351,6 +351,9 @@ fn failed(path: &Path, error: rusqlite::Error) -> Error {
         _ if is_missing(&error) => {
             (ErrorKind::Moved, "A table that the sync writes to is gone from", "Do not drop tables while a sync runs; it goes on with the next attempt")
         }
+        Some(ErrorCode::TooBig) => {
+            (ErrorKind::Config, "A row is larger than a SQLite row can be, in", "Leave the large fields out of the connection")
+        }
         Some(ErrorCode::SystemIoFailure) => (
             ErrorKind::Transient,
             "The disk failed under",
@@ -404,6 +407,7 @@ mod tests {
         check(ffi::SQLITE_CORRUPT, ErrorKind::Config, "damage");
         check(ffi::SQLITE_BUSY, ErrorKind::Transient, "lock");
         check(ffi::SQLITE_IOERR, ErrorKind::Transient, "disk failed");
+        check(ffi::SQLITE_TOOBIG, ErrorKind::Config, "larger");
         check(ffi::SQLITE_CONSTRAINT, ErrorKind::Config, "constraint");
         check(ffi::SQLITE_INTERRUPT, ErrorKind::Cancelled, "cancelled");
         check(ffi::SQLITE_MISUSE, ErrorKind::System, "refused");
