@@ -13,7 +13,7 @@ use crate::{
     jobs::{create, settle},
 };
 
-/// Connections that are looked at in one transaction.
+/// Connections that are looked at in one go.
 const BATCH: i64 = 100;
 /// The first page of due jobs; it grows as long as all of a page have to wait.
 const PAGE: i64 = 200;
@@ -73,7 +73,10 @@ async fn pass(control: &Control) -> Result<DateTime<Utc>> {
         let voided = control.store().sweep_dead_workers(&lease, now.timestamp_millis()).await?;
         settle::voided(control, &voided).await?;
     }
-    create_due(control, now).await?;
+    // After a downtime there may be very many: what can run starts before all are looked at.
+    while create_due(control, now).await? {
+        start_due(control, now).await?;
+    }
     start_due(control, now).await?;
     let next = control.read().await?.next_due_ms().await?.and_then(DateTime::from_timestamp_millis);
     // What is due and did not start waits for a slot, whose end wakes us; and for the rest of the world.
@@ -82,31 +85,30 @@ async fn pass(control: &Control) -> Result<DateTime<Utc>> {
     Ok(next.map_or(look, |next| next.min(look)))
 }
 
-/// A job for every connection whose time has come.
-async fn create_due(control: &Control, now: DateTime<Utc>) -> Result<()> {
-    loop {
-        let due = control.read().await?.due_connections(now.timestamp_millis(), BATCH).await?;
-        if due.is_empty() {
-            return Ok(());
-        }
-        for row in due {
-            let mut tx = control.write().await?;
-            match create::scheduled(&mut tx, row.id, now).await {
-                Ok(()) => tx.commit().await?,
-                Err(error) if error.kind == ErrorKind::Unavailable => return Err(error),
-                Err(error) => {
-                    tracing::error!(connection = %row.id, code = error.code, "a scheduled job could not be made: {error}");
-                    tx.rollback().await?;
-                    // It must not hold up the others for ever.
-                    let mut tx = control.write().await?;
-                    tx.set_next_run(row.id, None).await?;
-                    tx.set_wait_reason(row.id, Some(&format!("its schedule could not be followed: {error}"))).await?;
-                    tx.commit().await?;
-                }
+/// Jobs for the connections that have been due for the longest time. False if there were none.
+async fn create_due(control: &Control, now: DateTime<Utc>) -> Result<bool> {
+    let due = control.read().await?.due_connections(now.timestamp_millis(), BATCH).await?;
+    let some = !due.is_empty();
+    for row in due {
+        let mut tx = control.write().await?;
+        match create::scheduled(&mut tx, row.id, now).await {
+            Ok(()) => tx.commit().await?,
+            Err(error) if error.kind == ErrorKind::Unavailable => return Err(error),
+            Err(error) => {
+                tracing::error!(connection = %row.id, code = error.code, "a scheduled job could not be made: {error}");
+                tx.rollback().await?;
+                // It must not hold up the others for ever.
+                let mut tx = control.write().await?;
+                tx.set_next_run(row.id, None).await?;
+                tx.set_wait_reason(row.id, Some(&format!("its schedule could not be followed: {error}"))).await?;
+                tx.commit().await?;
             }
         }
+    }
+    if some {
         control.signal_changed();
     }
+    Ok(some)
 }
 
 /// Hands due jobs to the executor, as far as the limits allow.
