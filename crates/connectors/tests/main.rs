@@ -1,6 +1,7 @@
 //! The built-in connectors keep the contract.
 #![allow(clippy::unwrap_used)]
 
+mod same;
 mod sqlite;
 
 use std::sync::Arc;

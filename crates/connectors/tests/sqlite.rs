@@ -22,12 +22,12 @@ use tempfile::TempDir;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio_util::sync::CancellationToken;
 
-struct File {
+pub struct File {
     folder: TempDir,
 }
 
 impl File {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self { folder: tempfile::tempdir().unwrap() }
     }
 
@@ -80,7 +80,7 @@ async fn sqlite_keeps_the_contract() {
     conformance::destination(File::new).await;
 }
 
-struct Yes;
+pub struct Yes;
 
 #[async_trait]
 impl Admission for Yes {
