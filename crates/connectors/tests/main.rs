@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod same;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod sqlite;
 
 use std::sync::Arc;

@@ -12,11 +12,11 @@ use connector::{
         rows::{Row, batch, integers, texts},
     },
 };
+use proptest::prelude::*;
 use protocol::{
     ColumnType, DestinationSyncMode, StreamDescriptor, SyncMode,
     checkpoint::{Claim, Counts, Point, PositionKind, Scope},
 };
-use proptest::prelude::*;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -99,9 +99,7 @@ impl Side {
         let ended = here && position.as_ref().is_some_and(|position| position.kind == PositionKind::End);
         let plan = match (target.sync_mode, staging[0].1) {
             _ if ended => StreamPlan::Done,
-            (SyncMode::Incremental, staging) => {
-                StreamPlan::Resume { generation: staging.unwrap_or(target.generation) }
-            }
+            (SyncMode::Incremental, staging) => StreamPlan::Resume { generation: staging.unwrap_or(target.generation) },
             (SyncMode::FullRefresh, Some(generation)) if here => StreamPlan::Resume { generation },
             (SyncMode::FullRefresh, _) => StreamPlan::Fresh { generation: target.generation },
         };

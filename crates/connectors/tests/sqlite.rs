@@ -164,7 +164,7 @@ async fn load(file: &File, number: i64, target: Target, batches: Vec<Batch>) -> 
     Ok(rows)
 }
 
-use DestinationSyncMode::{Append, AppendDedup, Overwrite};
+use DestinationSyncMode::{Append, AppendDedup, Overwrite, OverwriteDedup};
 
 #[tokio::test]
 async fn a_swap_keeps_views_indexes_triggers_and_columns() {
@@ -515,4 +515,36 @@ async fn new_files_get_wal_and_old_ones_keep_their_mode() {
     old.reader().execute_batch("CREATE TABLE mine (x)").unwrap();
     load(&old, 1, target(Append, 1), vec![users(1..=1)]).await.unwrap();
     assert_eq!(old.one::<String>("PRAGMA journal_mode"), "delete");
+}
+
+#[tokio::test]
+async fn the_key_index_follows_the_key() {
+    let keys = |file: &File| {
+        file.one::<String>(
+            "SELECT group_concat(i.name || ':' || x.name) FROM sqlite_schema i, pragma_index_info(i.name) x
+             WHERE i.type = 'index' AND i.tbl_name = 'users'",
+        )
+    };
+    for first in [vec![users(1..=3)], vec![users(1..=3), users(2..=3)]] {
+        let file = File::new();
+        load(&file, 1, target(AppendDedup, 1), first).await.unwrap();
+        assert_eq!(file.one::<i64>("SELECT count(*) FROM users"), 3);
+        let before = keys(&file);
+        assert!(before.starts_with("_leat_key_") && before.ends_with(":id"), "{before}");
+        load(&file, 2, target(AppendDedup, 2), vec![users(3..=4)]).await.unwrap();
+        assert_eq!(keys(&file), before, "the index is made once");
+        load(&file, 3, target(OverwriteDedup, 3), vec![users(1..=4), users(4..=4)]).await.unwrap();
+        assert_eq!(keys(&file), before, "also over a swap");
+        let mut other = target(AppendDedup, 4);
+        other.primary_key = vec!["name".into()];
+        load(&file, 4, other, vec![users(4..=5)]).await.unwrap();
+        assert_eq!(file.one::<i64>("SELECT count(*) FROM users"), 5);
+        assert!(keys(&file).ends_with(":name") && !keys(&file).contains(','), "{}", keys(&file));
+        let plan: String = {
+            let reader = file.reader();
+            let query = "EXPLAIN QUERY PLAN SELECT 1 FROM users WHERE name IS 'x'";
+            reader.query_row(query, [], |row| row.get(3)).unwrap()
+        };
+        assert!(plan.contains("_leat_key_"), "{plan}");
+    }
 }

@@ -188,15 +188,26 @@ impl Lane {
     }
 
     fn merge(&self, connection: &Connection, staging: &str, staged: i64) -> Result<Merged> {
-        if !self.target.truncates() {
-            table::ensure(connection, &self.table, self.stream(), &self.columns)?;
-            return merge::merge(connection, staging, &self.table, &self.columns, &self.order, staged);
+        if table::owned(connection, &self.table)?.is_none() && merge::is_merged(connection, staging, &self.order)? {
+            // A first load without duplicates needs no copy.
+            merge::index(connection, staging, &self.table, &self.order.key)?;
+            swap(connection, staging, &self.table)?;
+            return Ok(Merged { inserted: staged, ..Merged::default() });
         }
-        let next = self.beside.next();
-        table::drop(connection, &next)?;
-        table::create(connection, &next, &self.columns)?;
-        let merged = merge::merge(connection, staging, &next, &self.columns, &self.order, staged)?;
-        swap(connection, &next, &self.table)?;
+        let index = || merge::index(connection, &self.table, &self.table, &self.order.key);
+        let into = if self.target.truncates() { self.beside.next() } else { self.table.clone() };
+        if self.target.truncates() {
+            table::drop(connection, &into)?;
+            table::create(connection, &into, &self.columns)?;
+        } else {
+            table::ensure(connection, &into, self.stream(), &self.columns)?;
+            index()?;
+        }
+        let merged = merge::merge(connection, staging, &into, &self.columns, &self.order, staged)?;
+        if self.target.truncates() {
+            swap(connection, &into, &self.table)?;
+            index()?;
+        }
         Ok(merged)
     }
 

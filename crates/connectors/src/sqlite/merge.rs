@@ -45,7 +45,8 @@ const UPDATE: i64 = 1;
 const SUPERSEDED: i64 = 2;
 const DELETE: i64 = 3;
 
-/// Merges `staged` rows of `from` into `into`. Runs within the caller's transaction; the tables have the columns.
+/// Merges `staged` rows of `from` into `into`. Runs within the caller's transaction; the
+/// tables have the columns, and `into` its [`index`] unless it is empty.
 pub fn merge(
     connection: &Connection,
     from: &str,
@@ -54,7 +55,6 @@ pub fn merge(
     order: &Order,
     staged: i64,
 ) -> Result<Merged> {
-    index(connection, into, &order.key)?;
     let rowid = table::rowid(columns.iter().map(|column| column.name.as_str()))?;
     let (source, target) = (quoted(from), quoted(into));
     let key = list(order.key.iter().map(String::as_str));
@@ -125,9 +125,21 @@ pub fn merge(
     Ok(merged)
 }
 
-/// The index that finds a key; one of another key, from before the connection was edited, goes.
-fn index(connection: &Connection, table: &str, key: &[String]) -> Result<()> {
-    let mut parts: Vec<&str> = vec![table];
+/// Whether rows are as a merge into nothing would leave them: one for each key, none that says it is deleted.
+pub fn is_merged(connection: &Connection, table: &str, order: &Order) -> Result<bool> {
+    let key = list(order.key.iter().map(String::as_str));
+    let table = quoted(table);
+    let mut query = format!("SELECT NOT EXISTS (SELECT 1 FROM {table} GROUP BY {key} HAVING count(*) > 1)");
+    if let Some(deleted) = order.deleted_at.as_deref().map(quoted) {
+        query.push_str(&format!(" AND NOT EXISTS (SELECT 1 FROM {table} WHERE {deleted} IS NOT NULL)"));
+    }
+    connection.query_row(&query, [], |row| row.get(0)).map_err(sql)
+}
+
+/// Makes the index by which a key is found in the final table `owner`, on `table`, which is it or becomes it. An index of
+/// another key, from before the connection was edited, goes.
+pub fn index(connection: &Connection, table: &str, owner: &str, key: &[String]) -> Result<()> {
+    let mut parts: Vec<&str> = vec![owner];
     parts.extend(key.iter().map(String::as_str));
     let name = format!("_leat_key_{}", &hash(&parts)[..16]);
     let query = "SELECT name FROM main.sqlite_schema
