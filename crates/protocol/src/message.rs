@@ -93,6 +93,7 @@ pub enum CheckStatus {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(from = "TraceOnTheWire")]
 pub struct Trace {
     /// Epoch milliseconds; Python connectors send fractions.
     pub emitted_at: f64,
@@ -100,6 +101,30 @@ pub struct Trace {
     pub kind: TraceKind,
     #[serde(flatten)]
     pub extra: Map<String, Value>,
+}
+
+#[derive(Deserialize)]
+struct TraceOnTheWire {
+    emitted_at: f64,
+    #[serde(flatten)]
+    kind: TraceKind,
+    #[serde(flatten)]
+    extra: Map<String, Value>,
+}
+
+impl From<TraceOnTheWire> for Trace {
+    fn from(wire: TraceOnTheWire) -> Self {
+        let TraceOnTheWire { emitted_at, kind, mut extra } = wire;
+        // serde hands all members to each flattened part; those of the kind would be written twice.
+        extra.shift_remove("type");
+        extra.shift_remove(match kind {
+            TraceKind::Error { .. } => "error",
+            TraceKind::Estimate { .. } => "estimate",
+            TraceKind::StreamStatus { .. } => "stream_status",
+            TraceKind::Analytics { .. } => "analytics",
+        });
+        Self { emitted_at, kind, extra }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

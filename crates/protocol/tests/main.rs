@@ -78,6 +78,12 @@ fn a_stream_status_is_read() {
     assert!(matches!(trace.kind, TraceKind::StreamStatus { .. }));
 }
 
+#[test]
+fn each_member_of_a_trace_is_written_once() {
+    let line = r#"{"type":"TRACE","trace":{"emitted_at":1.5,"type":"ANALYTICS","analytics":{"a":1},"more":[2]}}"#;
+    assert_eq!(serde_json::to_string(&Message::parse(line).unwrap()).unwrap(), line);
+}
+
 proptest! {
     #[test]
     fn nothing_panics(line in "\\PC*") {
