@@ -204,6 +204,11 @@ impl Input {
         self.receiver.recv().await
     }
 
+    /// Takes nothing more; what was sent already can still be read, then comes `None`.
+    pub fn close(&mut self) {
+        self.receiver.close();
+    }
+
     pub fn stall(&self) -> Stall {
         self.stall.clone()
     }

@@ -169,20 +169,21 @@ async fn sync(attempt: &Attempt, writer: &mut dyn Writer, tallies: &mut [Tally],
     }
 }
 
-/// Moves messages until the source closes its end.
+/// Moves messages until the source has ended.
 async fn pump(attempt: &Attempt, reading: &mut Reading, flow: &mut Flow<'_>) -> Step {
+    let stall = reading.stall();
     let mut tell_at = Instant::now() + PROGRESS;
     loop {
         let wake = flow.due_at().map_or(tell_at, |due| due.min(tell_at));
         tokio::select! {
             biased;
             () = attempt.cancel.cancelled() => return Err(Stop::replication(Error::cancelled())),
-            message = reading.input.next() => match message {
+            message = reading.next() => match message {
                 Some(message) => flow.take(message).await?,
                 None => return Ok(()),
             },
             // The source waits for room and nothing of it is on the way: what is held here is in its way.
-            () = reading.stall.met() => flow.let_go().await?,
+            () = stall.met() => flow.let_go().await?,
             () = sleep_until(wake) => {}
         }
         let now = Instant::now();

@@ -31,9 +31,9 @@ pub enum Decision {
     AtLeastOnce,
     /// The entry for this position is missing in the ledger: append it, it becomes the head.
     Missing,
-    /// The destination holds something of an origin that the ledger has never seen, below the head: a reset that emptied
-    /// the table before something newer was written to the ledger, or any commit if the head is a bare `begin` (the store
-    /// was restored from a backup). Note it under its own number, and again under a new one, as the head.
+    /// The destination holds something that the ledger has never noted, below the head: a reset that emptied the table
+    /// before something newer was written to the ledger, or any commit if the head is a bare `begin` (the store was
+    /// restored from a backup). Note it under its own number, and again under a new one, as the head.
     MissingBelow,
     /// The destination is behind what was committed to it: it was restored from a backup. Append an entry with its state
     /// at this point, and warn.
@@ -60,13 +60,21 @@ pub fn decide(store: &str, chain: &Chain, answer: Answer<'_>) -> Decision {
     let (at, head_at) = (position.point, head.point);
     if at == head_at {
         let same_writer = head.job == Some(position.job) && head.attempt == Some(position.attempt);
-        return if same_writer { Decision::GoOn } else { restored };
+        return match (same_writer, head.why.is_made()) {
+            (true, _) => Decision::GoOn,
+            (false, true) => restored,
+            // A store that was restored from a backup gave a number again.
+            (false, false) => Decision::MissingBelow,
+        };
     }
     if at.origin == head_at.origin && at.seq > head_at.seq {
         return Decision::Missing;
     }
     let weighs = position.kind == PositionKind::Clear || head.kind == EntryKind::Begin;
-    if weighs && head_at > at && !chain.origins.contains(&at.origin) {
+    // Whatever was noted of a position has its point. That its origin is known says less: a restored store may have given
+    // the number to something else.
+    let noted = chain.newest_made == Some(at);
+    if weighs && head_at > at && !noted {
         return Decision::MissingBelow;
     }
     if at.origin > head_at.origin {
@@ -84,7 +92,6 @@ pub fn joint(chains: &[&Chain]) -> Option<Chain> {
     let newest = chains.iter().max_by_key(|chain| chain.head.point)?;
     let mut joint = (*newest).clone();
     joint.newest_made = chains.iter().filter_map(|chain| chain.newest_made).max();
-    joint.origins = chains.iter().flat_map(|chain| chain.origins.iter().copied()).collect();
     Some(joint)
 }
 
@@ -154,7 +161,7 @@ mod tests {
                 lines: vec![line(0)],
             },
             newest_made: made.map(|(origin, seq)| point(origin, seq)),
-            origins: (1..=head.0).filter(|origin| *origin != 6).collect(),
+            origins: (1..=head.0).collect(),
             generation: 0,
         }
     }
@@ -240,11 +247,13 @@ mod tests {
     fn a_clear_that_nobody_noted_is_noted_above_what_was_intended() {
         let clear = position((6, 0), PositionKind::Clear);
         check("unknown", &written_over_api((7, 0), Some((2, 9))), Some(clear.clone()), Decision::MissingBelow);
-        // A store that was restored from a backup begins again what the destination knows.
-        let begun = Chain { origins: vec![8], ..chain((8, 0), EntryKind::Begin, Why::Begin, None) };
+        // A store that was restored from a backup begins again what the destination knows, or gives a number again.
+        let begun = chain((8, 0), EntryKind::Begin, Why::Begin, None);
         check("begun again", &begun, Some(position((6, 5), PositionKind::End)), Decision::MissingBelow);
+        let other = Position { job: 2, ..clear.clone() };
+        check("same number", &written_over_api((6, 0), Some((2, 9))), Some(other), Decision::MissingBelow);
         // Once it is noted under its own number, what is intended later counts.
-        let noted = Chain { origins: vec![2, 6, 7], ..written_over_api((7, 0), Some((6, 0))) };
+        let noted = written_over_api((7, 0), Some((6, 0)));
         check("noted", &noted, Some(clear), Decision::Intended);
     }
 

@@ -407,7 +407,12 @@ async fn states_of_unknown_streams_and_of_mixed_kinds() {
 
 #[tokio::test(start_paused = true)]
 async fn a_source_that_panics_or_names_no_stream_is_a_failure_of_the_source() {
-    struct Rude(bool);
+    #[derive(Clone, Copy, Debug)]
+    enum Rude {
+        Panics,
+        NamesNoStream,
+        FailsAndHoldsOn,
+    }
     #[async_trait::async_trait]
     impl connector::Source for Rude {
         fn spec(&self) -> connector::Spec {
@@ -420,15 +425,30 @@ async fn a_source_that_panics_or_names_no_stream_is_a_failure_of_the_source() {
             Ok(protocol::Catalog::default())
         }
         async fn read(&self, _: connector::ReadRequest, output: connector::Output) -> connector::Result<()> {
-            assert!(!self.0, "planned");
             let rows = crate::world::source::rows(&[1], 0);
-            output.batch(connector::Batch::new(connector::StreamIndex(7), rows, 0)).await
+            match self {
+                Self::Panics => panic!("planned"),
+                Self::NamesNoStream => output.batch(connector::Batch::new(connector::StreamIndex(7), rows, 0)).await,
+                Self::FailsAndHoldsOn => {
+                    // A task that outlives the read must not keep the attempt.
+                    tokio::spawn(async move {
+                        let _output = output;
+                        std::future::pending::<()>().await;
+                    });
+                    Err(connector::Error::system("The source fell over"))
+                }
+            }
         }
     }
-    for (panics, expected) in [(true, "stopped without an answer"), (false, "number 7")] {
+    let cases = [
+        (Rude::Panics, "stopped without an answer"),
+        (Rude::NamesNoStream, "number 7"),
+        (Rude::FailsAndHoldsOn, "fell over"),
+    ];
+    for (source, expected) in cases {
         let mut bench = Bench::new(&[INCREMENTAL_APPEND], 0, States::Stream);
         let mut attempt = bench.attempt(1, 0, Kind::Sync);
-        attempt.source = Arc::new(Rude(panics));
+        attempt.source = Arc::new(source);
         let (origin, kind, message) = failure(&run(attempt).await);
         assert_eq!((origin, kind), (Origin::Source, ErrorKind::System));
         assert!(message.contains(expected), "{message}");

@@ -156,7 +156,6 @@ fn a_state_of_another_job_breaks_a_full_refresh() {
     let rules = Rules {
         ledger: ledger::Slack { jobs: true, ..Default::default() },
         destination: destination::Slack { staging: true, ..Default::default() },
-        ..Rules::default()
     };
     check_that_it_matters(mode(States::Stream, &[OVERWRITE]), rules);
 }

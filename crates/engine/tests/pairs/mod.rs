@@ -21,12 +21,15 @@ use crate::world::{
     lock, name, shared,
 };
 
+type Ids = dyn Fn(&str) -> Vec<i64>;
+
 /// A destination and a look into its tables.
 struct Place {
     what: &'static str,
     destination: Arc<dyn Destination>,
     config: Value,
-    ids: Box<dyn Fn(&str) -> Vec<i64>>,
+    /// The ids in a table, in its order.
+    ids: Box<Ids>,
     remembers: bool,
     _folder: Option<TempDir>,
 }
