@@ -548,3 +548,28 @@ async fn the_key_index_follows_the_key() {
         assert!(plan.contains("_leat_key_"), "{plan}");
     }
 }
+
+#[tokio::test]
+async fn streams_that_cannot_be_written_are_named_at_once() {
+    let file = File::new();
+    let refused = async |change: fn(&mut Target)| {
+        let mut target = target(AppendDedup, 1);
+        change(&mut target);
+        let (notes, _) = unbounded_channel();
+        let claim = Claim { store: "s".into(), connection: "c".into(), job: 1, attempt: 0, owner: "o".into() };
+        let cancel = CancellationToken::new();
+        let request = OpenRequest { config: file.config(), claim, targets: vec![target], cancel, notes };
+        let error = file.destination().open(request).await.err().unwrap();
+        assert_eq!(error.kind, ErrorKind::Config, "{error}");
+        assert!(error.hint.is_some(), "{error}");
+    };
+    refused(|target| target.mode = DestinationSyncMode::SoftDelete).await;
+    refused(|target| target.stream.name.clear()).await;
+    refused(|target| target.primary_key.clear()).await;
+    refused(|target| target.primary_key = vec!["absent".into()]).await;
+    refused(|target| target.columns.extend((0..2000).map(|n| (format!("c{n}"), ColumnType::String)))).await;
+    refused(|target| {
+        target.columns.extend(["rowid", "oid", "_ROWID_"].map(|name| (name.to_owned(), ColumnType::Integer)));
+    })
+    .await;
+}

@@ -1,7 +1,7 @@
 //! One stream on its way into the file: its names, its columns, its plan, and the steps that end it.
 
 use connector::{Error, Result, StreamPlan, Target};
-use protocol::checkpoint::Place;
+use protocol::{DestinationSyncMode, checkpoint::Place};
 use rusqlite::Connection;
 
 use super::{
@@ -42,6 +42,14 @@ impl Lane {
             .map(|((field, kind), name)| Column { field: field.clone(), name, kind: *kind })
             .collect();
         let stream = &target.stream;
+        if matches!(target.mode, DestinationSyncMode::Update | DestinationSyncMode::SoftDelete) {
+            return Err(Error::config(format!("Stream `{stream}` has a mode that SQLite does not know"))
+                .with_hint("Choose append, overwrite or append_dedup"));
+        }
+        // The empty name stands for the position of all streams.
+        if stream.name.is_empty() {
+            return Err(Error::config("A stream has an empty name").with_hint("Give the stream a name in the source"));
+        }
         // SQLite has 2,000 columns and four of them are ours.
         if columns.len() > 1996 {
             return Err(Error::config(format!(
