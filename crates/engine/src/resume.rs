@@ -383,3 +383,195 @@ fn why(decision: Decision) -> &'static str {
         Decision::NewChain => "the destination has no memory of what was committed",
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::Mutex;
+
+    use async_trait::async_trait;
+    use protocol::Json;
+    use serde_json::json;
+
+    use super::*;
+
+    fn name(index: usize) -> StreamDescriptor {
+        StreamDescriptor::new(None, format!("stream{index}"))
+    }
+
+    fn blob(text: &str) -> Json {
+        Json::parse(format!("\"{text}\"")).unwrap()
+    }
+
+    fn own(text: &str) -> Option<StateMessage> {
+        Some(StateMessage::stream(name(0), Some(blob(text))))
+    }
+
+    fn entry(job: i64, kind: EntryKind, state: Option<StateMessage>, place: Place, generation: i64) -> Entry {
+        let lines = (0..2).map(|index| Line { stream: name(index), generation, place, counts: Counts::default() });
+        Entry {
+            point: Point { origin: 1, seq: 5 },
+            kind,
+            why: Why::Sync,
+            job: Some(job),
+            attempt: Some(0),
+            state,
+            lines: lines.collect(),
+        }
+    }
+
+    /// Answers one entry whose rows are all in the final table, and counts the generations that were raised.
+    #[derive(Default)]
+    struct Fake {
+        last_final: Option<Entry>,
+        raised: Mutex<i64>,
+    }
+
+    #[async_trait]
+    impl Checkpoints for Fake {
+        async fn chains(&self) -> Result<Vec<Chain>> {
+            Ok(Vec::new())
+        }
+        async fn confirm(&self, _: i64) -> Result<()> {
+            Ok(())
+        }
+        async fn append(&self, _: Vec<Entry>) -> Result<()> {
+            Ok(())
+        }
+        async fn begin(&self, _: &[StreamDescriptor], _: Why) -> Result<Entry> {
+            Ok(entry(7, EntryKind::Begin, None, Place::Final, 0))
+        }
+        async fn reserve_origin(&self) -> Result<i64> {
+            Ok(9)
+        }
+        async fn last_final(&self, _: i64, _: &[StreamDescriptor]) -> Result<Option<Entry>> {
+            Ok(self.last_final.clone())
+        }
+        async fn job_counts(&self, _: i64) -> Result<Vec<(StreamDescriptor, Counts)>> {
+            Ok(Vec::new())
+        }
+        async fn raise_generation(&self, _: &StreamDescriptor) -> Result<i64> {
+            let mut raised = self.raised.lock().unwrap();
+            *raised += 1;
+            Ok(100 + *raised)
+        }
+    }
+
+    /// One stream in attempt `attempt` of job 7, whose current generation is 3.
+    struct Case {
+        what: &'static str,
+        full: bool,
+        resumable: bool,
+        attempt: i64,
+        decision: Decision,
+        head: Entry,
+        staging: Option<i64>,
+        last_final: Option<Entry>,
+    }
+
+    fn case(what: &'static str, full: bool, head: Entry) -> Case {
+        let decision = Decision::GoOn;
+        Case { what, full, resumable: true, attempt: 1, decision, head, staging: None, last_final: None }
+    }
+
+    fn configured(index: usize, full: bool, resumable: bool) -> ConfiguredStream {
+        serde_json::from_value(json!({
+            "stream": {"name": name(index).name, "json_schema": {}, "is_resumable": resumable},
+            "sync_mode": if full { "full_refresh" } else { "incremental" }, "destination_sync_mode": "append_dedup",
+        }))
+        .unwrap()
+    }
+
+    fn chain(index: usize, head: Entry) -> Chain {
+        Chain { stream: name(index), head, newest_made: None, origins: vec![1], generation: 3 }
+    }
+
+    async fn planned(
+        case: &Case,
+        catalog: ConfiguredCatalog,
+        checkpoints: &Fake,
+        staging: Vec<(StreamDescriptor, Option<i64>)>,
+    ) -> Resumption {
+        let claim =
+            Claim { store: "s".into(), connection: "c".into(), job: 7, attempt: case.attempt, owner: "o".into() };
+        let standing = (0..catalog.streams.len()).map(|index| Standing {
+            chain: chain(index, case.head.clone()),
+            decision: case.decision,
+            position: None,
+        });
+        let recovered = Recovered::Positions { positions: Vec::new(), staging };
+        plan(&claim, &catalog, standing.collect(), &recovered, checkpoints).await.unwrap()
+    }
+
+    async fn check(case: Case, expected: StreamPlan, state: Option<StateMessage>) {
+        let streams = vec![configured(0, case.full, case.resumable)];
+        let catalog = ConfiguredCatalog { streams, ..Default::default() };
+        let fake = Fake { last_final: case.last_final.clone(), ..Fake::default() };
+        let found = planned(&case, catalog, &fake, vec![(name(0), case.staging)]).await;
+        assert_eq!(found.streams[0].plan, expected, "{}", case.what);
+        assert_eq!(found.states(), state.into_iter().collect::<Vec<_>>(), "{}", case.what);
+        let raises = matches!(expected, StreamPlan::Fresh { generation } if generation > 100);
+        assert_eq!(*fake.raised.lock().unwrap(), i64::from(raises), "{}", case.what);
+    }
+
+    #[tokio::test]
+    async fn incremental_streams() {
+        use EntryKind::{Begin, Clear, End, Stream};
+        let staged = || entry(6, Stream, own("new"), Place::Staging, 3);
+        let older = || Some(entry(6, End, own("old"), Place::Final, 3));
+        let resume = |generation| StreamPlan::Resume { generation };
+        let fresh = StreamPlan::Fresh { generation: 3 };
+        check(case("in the final table", false, entry(6, Stream, own("a"), Place::Final, 3)), resume(3), own("a"))
+            .await;
+        check(Case { staging: Some(3), ..case("in staging", false, staged()) }, resume(3), own("new")).await;
+        let older_staging = entry(6, Stream, own("new"), Place::Staging, 2);
+        let kept = Case { staging: Some(2), ..case("staging of an older generation", false, older_staging) };
+        check(kept, resume(2), own("new")).await;
+        let gone = Case { last_final: older(), ..case("staging is gone", false, staged()) };
+        check(gone, resume(3), own("old")).await;
+        check(case("staging is gone, and nothing is final", false, staged()), fresh.clone(), None).await;
+        let cleared = Some(entry(6, Clear, None, Place::Final, 3));
+        let gone = Case { last_final: cleared, ..case("staging is gone after a reset", false, staged()) };
+        check(gone, fresh.clone(), None).await;
+        let by_hand = Case { decision: Decision::Intended, staging: Some(3), ..case("by hand", false, staged()) };
+        check(by_hand, fresh.clone(), None).await;
+        check(case("begin", false, entry(7, Begin, None, Place::Final, 3)), fresh.clone(), None).await;
+        check(case("end of another job", false, entry(6, End, own("a"), Place::Final, 3)), resume(3), own("a")).await;
+        check(case("end of this job", false, entry(7, End, own("a"), Place::Final, 3)), StreamPlan::Done, None).await;
+    }
+
+    #[tokio::test]
+    async fn full_refreshes() {
+        use EntryKind::{End, Stream};
+        let staged = |job, generation| entry(job, Stream, own("a"), Place::Staging, generation);
+        let raised = StreamPlan::Fresh { generation: 101 };
+        let resumes = Case { staging: Some(3), ..case("in its job and generation", true, staged(7, 3)) };
+        check(resumes, StreamPlan::Resume { generation: 3 }, own("a")).await;
+        let first = Case { attempt: 0, staging: Some(3), ..case("first attempt", true, staged(6, 3)) };
+        check(first, StreamPlan::Fresh { generation: 3 }, None).await;
+        let other = Case { staging: Some(3), ..case("another job", true, staged(6, 3)) };
+        check(other, raised.clone(), None).await;
+        let other = Case { staging: Some(2), ..case("another generation", true, staged(7, 2)) };
+        check(other, raised.clone(), None).await;
+        check(case("staging is gone", true, staged(7, 3)), raised.clone(), None).await;
+        let plain = Case { resumable: false, staging: Some(3), ..case("not resumable", true, staged(7, 3)) };
+        check(plain, raised, None).await;
+        let done = Case { resumable: false, ..case("end of this job", true, entry(7, End, own("a"), Place::Final, 3)) };
+        check(done, StreamPlan::Done, None).await;
+    }
+
+    #[tokio::test]
+    async fn a_shared_state_leaves_out_a_full_refresh_that_begins_again() {
+        let streams = (0..2).map(|index| protocol::StreamState::new(name(index), Some(blob("a")))).collect();
+        let shared = State::Global { shared: Some(blob("s")), streams, extra: Default::default() };
+        let head = entry(6, EntryKind::Global, Some(shared.into()), Place::Final, 3);
+        let case = Case { attempt: 0, ..case("", false, head) };
+        let streams = vec![configured(0, true, true), configured(1, false, true)];
+        let catalog = ConfiguredCatalog { streams, ..Default::default() };
+        let found = planned(&case, catalog, &Fake::default(), Vec::new()).await;
+        let plans: Vec<_> = found.streams.iter().map(|stream| stream.plan.clone()).collect();
+        assert_eq!(plans, [StreamPlan::Fresh { generation: 3 }, StreamPlan::Resume { generation: 3 }]);
+        let [message] = found.states().try_into().unwrap();
+        assert_eq!((message.of(&name(0)), message.of(&name(1))), (None, Some(&blob("a"))));
+    }
+}

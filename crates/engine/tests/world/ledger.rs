@@ -17,8 +17,6 @@ pub struct Slack {
     pub owner: bool,
     /// Nobody remembers what was committed, so a destination that is behind is not noticed.
     pub made: bool,
-    /// A later attempt keeps the generation.
-    pub generations: bool,
     /// Every entry is said to be of the current job.
     pub jobs: bool,
 }
@@ -234,7 +232,7 @@ impl Checkpoints for Claimed {
     async fn raise_generation(&self, stream: &StreamDescriptor) -> Result<i64> {
         self.write(|ledger| {
             let index = ledger.index(stream);
-            ledger.generations[index] += i64::from(!ledger.slack.generations);
+            ledger.generations[index] += 1;
             ledger.generations[index]
         })
         .await
