@@ -85,8 +85,14 @@ pub enum SourceMessage {
     Batch(Batch),
     /// A mark: everything of its stream (of all streams, for a global or legacy state) that came before is covered.
     State(StateMessage),
-    Status { stream: StreamIndex, status: StreamStatus },
-    Log { level: tracing::Level, message: String },
+    Status {
+        stream: StreamIndex,
+        status: StreamStatus,
+    },
+    Log {
+        level: tracing::Level,
+        message: String,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,7 +100,9 @@ pub enum StreamStatus {
     Started,
     /// The stream was read to its end. `read`: rows as the source's wire counted them in this attempt, independent of
     /// the batches (Invariant 2).
-    Complete { read: i64 },
+    Complete {
+        read: i64,
+    },
 }
 
 /// The sending half. Cloneable, so that streams can be read side by side.
