@@ -33,6 +33,11 @@ def hang():
 
 def read(mode):
     if mode == "plain": rows(1, 5)
+    elif mode == "resume":
+        given = json.load(open(arg("--state"))) if arg("--state") else []
+        for i in range(given[0]["stream"]["stream_state"]["id"] if given else 0, 30):
+            rows(i + 1, i + 1)
+            if i % 10 == 9: stream_state({"id": i + 1})
     elif mode == "garbage":
         raw("Loading drivers ..."); raw(""); rows(1, 1); raw('{"level": "info", "text": "structured"}'); raw("[1]"); rows(2, 2)
         raw('{"type": "PIGEON", "pigeon": {}}'); raw('{"type": "LOG", "log": {"level": "WARN", "message": "slow ' + CONFIG["password"] + '"}}')

@@ -84,6 +84,12 @@ async fn a_stranger_of_another_protocol_is_refused() {
 }
 
 #[tokio::test]
+async fn a_stranger_that_resumes_obeys_the_laws_of_a_source() {
+    let config = |mode: &str| json!({"mode": mode, "password": "swordfish"});
+    connector::testing::conformance::source(source(script()).await, config("resume"), &[config("failed")]).await;
+}
+
+#[tokio::test]
 async fn rows_without_a_state() {
     let (result, seen) = read_mode("plain").await;
     result.unwrap();
