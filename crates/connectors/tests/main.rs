@@ -1,9 +1,9 @@
 //! The built-in connectors keep the contract.
 #![allow(clippy::unwrap_used)]
 
-mod same;
 #[cfg(feature = "postgres")]
 mod postgres;
+mod same;
 mod sqlite;
 
 use std::sync::Arc;

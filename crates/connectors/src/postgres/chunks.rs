@@ -23,6 +23,10 @@ const MOST_READERS: usize = 4;
 /// A transaction that sees one state of the database and takes no transaction id.
 pub const BEGIN: &str = "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY";
 
+/// What a relation is called in a statement. An order must name it: a plain name in ORDER BY is that of an output column,
+/// which may be the text of the value.
+pub const ALIAS: &str = "s";
+
 /// A part of a relation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chunk {
@@ -37,7 +41,7 @@ pub struct Chunk {
 pub struct Selection {
     /// Expressions in the order of the layout.
     pub list: String,
-    /// Quoted and with its schema.
+    /// Quoted and with its schema. Its name within the statement is [`ALIAS`].
     pub from: String,
     pub layout: Arc<Layout>,
     pub stream: StreamIndex,
@@ -47,7 +51,7 @@ pub struct Selection {
 impl Selection {
     pub fn copy(&self, condition: Option<&str>) -> String {
         let filter = condition.map(|condition| format!(" WHERE {condition}")).unwrap_or_default();
-        format!("COPY (SELECT {} FROM {}{filter}) TO STDOUT (FORMAT binary)", self.list, self.from)
+        format!("COPY (SELECT {} FROM {} AS {ALIAS}{filter}) TO STDOUT (FORMAT binary)", self.list, self.from)
     }
 }
 

@@ -77,6 +77,8 @@ pub struct Session {
     key: Option<(i32, i32)>,
     /// Major version.
     version: u32,
+    /// The database's encoding is SQL_ASCII.
+    unencoded: bool,
 }
 
 impl fmt::Debug for Session {
@@ -126,14 +128,25 @@ impl Session {
 
     async fn open(server: &Arc<Server>, encrypted: bool, cancel: &CancellationToken) -> Result<Self> {
         let stream = dial(server, encrypted).await.map_err(|error| fault::of_io(server, error))?;
-        let mut session =
-            Self { stream, inbox: Inbox::new(), server: server.clone(), cancel: cancel.clone(), key: None, version: 0 };
+        let mut session = Self {
+            stream,
+            inbox: Inbox::new(),
+            server: server.clone(),
+            cancel: cancel.clone(),
+            key: None,
+            version: 0,
+            unencoded: false,
+        };
         session.start().await?;
         if session.version < OLDEST {
             return Err(Error::config(format!("The server at {} runs PostgreSQL {}", server.place(), session.version))
                 .with_hint(format!("PostgreSQL {OLDEST} or newer is needed")));
         }
         session.query(SETTINGS).await?;
+        // A database without an encoding may hold any bytes; asked for UTF-8 it ends the statement at the first wrong one.
+        if session.unencoded {
+            session.query("SET client_encoding = 'SQL_ASCII'").await?;
+        }
         Ok(session)
     }
 
@@ -159,9 +172,12 @@ impl Session {
                 }
                 b'S' => {
                     let mut parts = body.split(|byte| *byte == 0);
-                    if parts.next() == Some(b"server_version") {
-                        let text = String::from_utf8_lossy(parts.next().unwrap_or_default()).into_owned();
-                        self.version = leading_number(&text);
+                    match (parts.next(), parts.next()) {
+                        (Some(b"server_version"), Some(text)) => {
+                            self.version = leading_number(&String::from_utf8_lossy(text));
+                        }
+                        (Some(b"server_encoding"), Some(text)) => self.unencoded = text == b"SQL_ASCII",
+                        _ => {}
                     }
                 }
                 b'K' => {

@@ -41,29 +41,26 @@ impl<'a> Digits<'a> {
         if !matches!(self.sign, POSITIVE | NEGATIVE) {
             return None;
         }
-        let count = self.groups.len() / 2;
-        // Sixteen decimal digits fit 64 bits, whose arithmetic is much faster.
-        let magnitude = if count <= 4 {
-            i128::from(self.groups().fold(0_u64, |sum, group| sum * 10_000 + u64::from(group)))
-        } else {
-            let mut sum = 0_i128;
-            for group in self.groups() {
-                sum = sum.checked_mul(10_000)?.checked_add(i128::from(group))?;
+        let mut magnitude = 0_i128;
+        // Power of ten of the group at hand, in the units of the result.
+        let mut exponent = self.weight * 4 + i32::from(scale);
+        for group in self.groups() {
+            let group = i128::from(group);
+            if exponent >= 0 {
+                magnitude = magnitude.checked_mul(10_000)?.checked_add(group)?;
+            } else {
+                // Digits beyond the scale must be the zeros that fill up the last group.
+                let beyond = 10_i128.pow(exponent.unsigned_abs().min(4));
+                if group % beyond != 0 {
+                    return None;
+                }
+                magnitude = magnitude.checked_mul(10_000 / beyond)?.checked_add(group / beyond)?;
             }
-            sum
-        };
-        if magnitude == 0 {
-            return Some(0);
+            exponent -= 4;
         }
-        let exponent = (self.weight + 1 - i32::try_from(count).ok()?) * 4 + i32::from(scale);
-        let power = 10_i128.checked_pow(exponent.unsigned_abs())?;
-        let magnitude = if exponent >= 0 {
-            magnitude.checked_mul(power)?
-        } else if magnitude % power == 0 {
-            magnitude / power
-        } else {
-            return None;
-        };
+        if magnitude != 0 && exponent > -4 {
+            magnitude = magnitude.checked_mul(10_i128.checked_pow((exponent + 4).unsigned_abs())?)?;
+        }
         Some(if self.sign == NEGATIVE { -magnitude } else { magnitude })
     }
 
@@ -147,6 +144,15 @@ mod tests {
             0,
             &"9".repeat(38),
             (0, Some(10_i128.pow(38) - 1)),
+        );
+        check(&[99, 9999, 9999, 9900], 2, POSITIVE, 2, "9999999999.99", (2, Some(999_999_999_999)));
+        check(
+            &[9999, 9999, 9999, 9999, 9999, 9999, 9999, 9999, 9999, 9900],
+            6,
+            POSITIVE,
+            10,
+            &format!("{}.{}", "9".repeat(28), "9".repeat(10)),
+            (10, Some(10_i128.pow(38) - 1)),
         );
         check(&[], 0, NAN, 0, "NaN", (0, None));
         check(&[], 0, PLUS_INFINITY, 0, "Infinity", (0, None));

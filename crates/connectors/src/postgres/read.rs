@@ -19,7 +19,7 @@ use protocol::{ConfiguredStream, StreamDescriptor, SyncMode};
 use tracing::Level;
 
 use super::{
-    chunks::{BEGIN, Chunk, Readers, Selection},
+    chunks::{ALIAS, BEGIN, Chunk, Readers, Selection},
     client::{Session, literal},
     columns::{Column, Layout},
     config::Config,
@@ -250,7 +250,8 @@ impl Reading<'_> {
                 return Ok(0);
             }
             Some(_) => {
-                let message = format!("Stream `{}`: a full refresh of it cannot resume; reading everything again", self.name);
+                let message =
+                    format!("Stream `{}`: a full refresh of it cannot resume; reading everything again", self.name);
                 self.output.log(Level::WARN, message).await?;
             }
         }
@@ -452,7 +453,7 @@ impl Reading<'_> {
     async fn top(&mut self, column: &TableColumn) -> Result<Option<String>> {
         let name = identifier(&column.name);
         let sql = format!(
-            "SELECT {name}::text FROM {} WHERE {name} IS NOT NULL ORDER BY {name} DESC LIMIT 1",
+            "SELECT {name}::text FROM {} AS {ALIAS} WHERE {name} IS NOT NULL ORDER BY {ALIAS}.{name} DESC LIMIT 1",
             self.relation.sql_name()
         );
         let top = self.session().value(&sql).await.map_err(|error| self.unordered(column, error))?;
@@ -585,13 +586,9 @@ impl Reading<'_> {
         let hidden = (marks && plain.is_none()).then(|| Column { name: column.name.as_str().into(), kind });
         let sent = self.columns.len();
         let selection = self.selection(hidden);
-        let delta = Delta {
-            selection: &selection,
-            field: &column.name,
-            marks: marks.then(|| plain.unwrap_or(sent)),
-            sent,
-        };
-        let sql = selection.copy(Some(&format!("{} ORDER BY {name}", conditions.join(" AND "))));
+        let delta =
+            Delta { selection: &selection, field: &column.name, marks: marks.then(|| plain.unwrap_or(sent)), sent };
+        let sql = selection.copy(Some(&format!("{} ORDER BY {ALIAS}.{name}", conditions.join(" AND "))));
         let read = delta.send(&mut self.readers.coordinator, &sql, self.output).await?;
         self.mark(Position::Cursor(ended)).await?;
         Ok(read)

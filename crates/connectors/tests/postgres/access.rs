@@ -18,8 +18,10 @@ async fn every_way_of_proving_a_password() {
     for role in ["scrambled", "in_clear"] {
         database.role(role);
     }
-    database.sql("SET password_encryption = 'md5'; DO $$ BEGIN CREATE ROLE hashed LOGIN PASSWORD 'pw';
-        EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$");
+    database.sql(
+        "SET password_encryption = 'md5'; DO $$ BEGIN CREATE ROLE hashed LOGIN PASSWORD 'pw';
+        EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$",
+    );
     for role in ["scrambled", "in_clear", "hashed"] {
         let config = |password: Value| database.config_with(json!({"username": role, "password": password}));
         check(&config(json!("pw"))).await.unwrap();
@@ -43,7 +45,7 @@ async fn what_is_wrong_is_named() {
         (json!({"host": "does-not-exist.invalid"}), &["does-not-exist.invalid"]),
         (json!({"port": 1}), &["127.0.0.1:1", "`host` and `port`"]),
         (json!({"schemas": ["Public"]}), &["`Public`"]),
-        (json!({"username": "stranger", "password": "pw"}), &["`public`", "GRANT SELECT ON ALL TABLES"]),
+        (json!({"username": "stranger", "password": "pw"}), &["may not read any table", "GRANT SELECT ON ALL TABLES"]),
         (json!({"username": "stranger", "password": "pw", "schemas": ["locked"]}), &["`locked`", "GRANT USAGE"]),
         (json!({"replication_method": {"method": "CDC"}}), &["`CDC`", "Standard"]),
     ] {
@@ -76,9 +78,14 @@ async fn encryption_by_every_mode() {
     let config = |role: &str, host: &str, mode: Value| {
         database.config_with(json!({"username": role, "password": "pw", "host": host, "ssl_mode": mode}))
     };
-    let other = || std::process::Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"])
-        .args(["-subj", "/CN=Somebody else", "-keyout", "/dev/null"]).output().unwrap().stdout;
+    let other = || {
+        std::process::Command::new("openssl")
+            .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"])
+            .args(["-subj", "/CN=Somebody else", "-keyout", "/dev/null"])
+            .output()
+            .unwrap()
+            .stdout
+    };
     let other = String::from_utf8(other()).unwrap();
     let plain = json!({"mode": "disable"});
     let verify = |mode: &str, ca: &str| json!({"mode": mode, "ca_certificate": ca});
@@ -126,7 +133,6 @@ async fn a_role_that_can_only_read() {
     ));
     let config = database.config_with(json!({"username": "standby_reader", "password": "pw"}));
     check(&config).await.unwrap();
-    let before = database.sql("SELECT pg_snapshot_xmax(pg_current_snapshot())");
     for stream in [
         full(&config, "ledger").await,
         full(&config, "keyless").await,
@@ -141,10 +147,10 @@ async fn a_role_that_can_only_read() {
             assert_eq!(again.rows.len(), 0);
         }
     }
-    // Tests beside this one write too, but only into databases of their own; ours has taken no number for itself.
-    let _ = before;
-    let writes = "SELECT xact_commit >= 0 AND tup_inserted + tup_updated + tup_deleted >= 80000 FROM pg_stat_database WHERE datname = current_database()";
-    database.sql(writes);
+    let log = server::log();
+    for refused in ["read-only transaction", "cannot assign TransactionIds", "serializable mode in a hot standby"] {
+        assert!(!log.contains(refused), "{refused}");
+    }
 }
 
 #[tokio::test]

@@ -11,8 +11,10 @@ fn cursor_state(stream: &ConfiguredStream, state: Value) -> StateMessage {
 #[tokio::test]
 async fn ties_are_neither_lost_nor_sent_for_ever() {
     let database = Database::new().await;
-    database.sql("CREATE TABLE t (id int PRIMARY KEY, c timestamptz);
-        INSERT INTO t VALUES (1, '2024-01-01'), (2, '2024-01-02'), (3, '2024-01-02')");
+    database.sql(
+        "CREATE TABLE t (id int PRIMARY KEY, c timestamptz);
+        INSERT INTO t VALUES (1, '2024-01-01'), (2, '2024-01-02'), (3, '2024-01-02')",
+    );
     let config = database.config();
     let stream = by(&config, "t", "c").await;
     let first = read(&config, vec![stream.clone()], vec![]).await.one();
@@ -47,8 +49,10 @@ async fn ties_are_neither_lost_nor_sent_for_ever() {
 #[tokio::test]
 async fn rows_without_a_cursor_are_counted() {
     let database = Database::new().await;
-    database.sql("CREATE TABLE t (id int PRIMARY KEY, c int); INSERT INTO t VALUES (1, NULL), (2, 7), (3, NULL);
-        CREATE TABLE e (id int PRIMARY KEY, c int); CREATE VIEW v AS SELECT * FROM t");
+    database.sql(
+        "CREATE TABLE t (id int PRIMARY KEY, c int); INSERT INTO t VALUES (1, NULL), (2, 7), (3, NULL);
+        CREATE TABLE e (id int PRIMARY KEY, c int); CREATE VIEW v AS SELECT * FROM t",
+    );
     let config = database.config();
     let streams = vec![by(&config, "t", "c").await, by(&config, "e", "c").await, by(&config, "v", "c").await];
     let first = read(&config, streams.clone(), vec![]).await;
@@ -132,19 +136,30 @@ async fn states_of_the_connector_that_is_replaced() {
         INSERT INTO t SELECT g, timestamp '2024-01-01' + g * interval '1 day', date '2024-01-01' + g FROM generate_series(1, 5) g");
     let config = database.config();
     let file: i64 = database.sql("SELECT pg_relation_filenode('t')").parse().unwrap();
-    let based = |cursor: &str, count: i64| json!({"version": 2, "state_type": "cursor_based", "stream_name": "t",
-        "stream_namespace": "public", "cursor_field": ["c"], "cursor": cursor, "cursor_record_count": count});
+    let based = |cursor: &str, count: i64| {
+        json!({"version": 2, "state_type": "cursor_based", "stream_name": "t",
+        "stream_namespace": "public", "cursor_field": ["c"], "cursor": cursor, "cursor_record_count": count})
+    };
     for (state, ids) in [
         (based("2024-01-04T00:00:00.000000", 1), vec![4, 5]),
         (based("2024-01-04T00:00:00", 0), vec![4, 5]),
         (based("2024-01-04T00:00:00", 2), vec![3, 4, 5]),
         (json!({"version": 3, "state_type": "cursor_based", "cursors": {"c": "2024-01-05T00:00:00"}}), vec![4, 5]),
-        (json!({"version": 2, "state_type": "ctid", "ctid": "(0,3)", "relation_filenode": file,
-            "incremental_state": based("2024-01-06T00:00:00", 1)}), vec![4, 5]),
+        (
+            json!({"version": 2, "state_type": "ctid", "ctid": "(0,3)", "relation_filenode": file,
+            "incremental_state": based("2024-01-06T00:00:00", 1)}),
+            vec![4, 5],
+        ),
         // Of a table that was rewritten since, and of another cursor: all is read again.
-        (json!({"version": 2, "state_type": "ctid", "ctid": "(0,3)", "relation_filenode": file + 1,
-            "incremental_state": based("2024-01-06T00:00:00", 1)}), vec![1, 2, 3, 4, 5]),
-        (json!({"version": 2, "state_type": "cursor_based", "cursor_field": ["d"], "cursor": "2024-01-04"}), vec![1, 2, 3, 4, 5]),
+        (
+            json!({"version": 2, "state_type": "ctid", "ctid": "(0,3)", "relation_filenode": file + 1,
+            "incremental_state": based("2024-01-06T00:00:00", 1)}),
+            vec![1, 2, 3, 4, 5],
+        ),
+        (
+            json!({"version": 2, "state_type": "cursor_based", "cursor_field": ["d"], "cursor": "2024-01-04"}),
+            vec![1, 2, 3, 4, 5],
+        ),
         (json!({}), vec![1, 2, 3, 4, 5]),
     ] {
         let stream = by(&config, "t", "c").await;
@@ -155,7 +170,8 @@ async fn states_of_the_connector_that_is_replaced() {
     }
     let stream = by(&config, "t", "c").await;
     for state in [based("yesterday maybe", 1), json!({"state_type": "xmin"}), json!({"state_type": "primary_key"})] {
-        let error = read(&config, vec![stream.clone()], vec![cursor_state(&stream, state.clone())]).await.result.unwrap_err();
+        let error =
+            read(&config, vec![stream.clone()], vec![cursor_state(&stream, state.clone())]).await.result.unwrap_err();
         assert!(error.kind == connector::ErrorKind::Config && error.message.contains("`public.t`"), "{state}: {error}");
     }
 }
@@ -182,7 +198,10 @@ async fn a_first_pass_that_goes_on_after_rows_moved() {
         database.sql("VACUUM t");
         let bump = if cursor == "changed" { ", changed = 100000 + id" } else { "" };
         database.sql(&format!("UPDATE t SET n = 1 {bump} WHERE id > 57000"));
-        let moved = database.sql(&format!("SELECT count(*) FROM t WHERE n = 1 AND ctid < '({},0)'", state_json(&state)["ctid"].as_str().unwrap().trim_matches(&['(', ')'][..]).split(',').next().unwrap()));
+        let moved = database.sql(&format!(
+            "SELECT count(*) FROM t WHERE n = 1 AND ctid < '({},0)'",
+            state_json(&state)["ctid"].as_str().unwrap().trim_matches(&['(', ')'][..]).split(',').next().unwrap()
+        ));
         assert!(moved.parse::<i64>().unwrap() > 500, "{moved} rows moved");
         let rest = read(&config, vec![stream.clone()], vec![state]).await.one();
         have.extend(rest.ids());

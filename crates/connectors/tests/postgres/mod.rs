@@ -14,7 +14,7 @@ use arrow_schema::DataType;
 use async_trait::async_trait;
 use connector::{
     Change, Output, ReadRequest, Result, Source, SourceMessage, Spec, StreamStatus, output,
-    testing::{conformance, configured},
+    testing::{configured, conformance},
 };
 use connectors::postgres::PostgresSource;
 use protocol::{Catalog, ConfiguredCatalog, ConfiguredStream, DestinationSyncMode, StateMessage, Stream, SyncMode};
@@ -93,8 +93,12 @@ async fn read_until(
     let mut seen: Vec<Seen> = names.iter().map(|_| Seen::default()).collect();
     let mut logs = Vec::new();
     let (out, mut input) = output::channel(4 << 20);
-    let request =
-        ReadRequest { config: config.clone(), catalog: ConfiguredCatalog { streams, extra: Map::new() }, state, cancel };
+    let request = ReadRequest {
+        config: config.clone(),
+        catalog: ConfiguredCatalog { streams, extra: Map::new() },
+        state,
+        cancel,
+    };
     let take = async {
         while let Some(message) = input.next().await {
             met(&message, &seen);

@@ -87,7 +87,8 @@ async fn views_and_materialized_views() {
          CREATE MATERIALIZED VIEW sale_pending AS SELECT * FROM sale WITH NO DATA"#,
     );
     let config = database.config();
-    let names: Vec<String> = discover(&config).await.streams.iter().map(|stream| stream.descriptor.name.clone()).collect();
+    let names: Vec<String> =
+        discover(&config).await.streams.iter().map(|stream| stream.descriptor.name.clone()).collect();
     assert_eq!(names, ["sale", "sale_by_region", "sale_pending", "sale_v"]);
     let streams = vec![
         full(&config, "sale_v").await,
@@ -101,7 +102,8 @@ async fn views_and_materialized_views() {
     assert!(error.hint.unwrap().contains("REFRESH MATERIALIZED VIEW"));
     let read_of: Vec<Option<i64>> = outcome.seen.iter().map(|seen| seen.read).collect();
     assert_eq!(read_of, [Some(3), None, Some(2)]);
-    database.sql("INSERT INTO sale VALUES (4, 's', 0.25, '2025-01-04 00:00+00'); REFRESH MATERIALIZED VIEW sale_by_region");
+    database
+        .sql("INSERT INTO sale VALUES (4, 's', 0.25, '2025-01-04 00:00+00'); REFRESH MATERIALIZED VIEW sale_by_region");
     let state = outcome.seen[2].last_state();
     let next = read(&config, vec![streams[2].clone()], vec![state]).await.one();
     assert_eq!(next.rows, [["s", "8.00", "2", "1735948800000000"]]);
@@ -124,7 +126,8 @@ async fn only_what_the_role_may_read() {
     assert_eq!(columns(&catalog.streams[1]), ["name"]);
     assert!(keys(&catalog.streams[1]).is_empty());
     let config = database.config_with(json!({"schemas": ["hidden"]}));
-    let names: Vec<String> = discover(&config).await.streams.iter().map(|stream| stream.descriptor.to_string()).collect();
+    let names: Vec<String> =
+        discover(&config).await.streams.iter().map(|stream| stream.descriptor.to_string()).collect();
     assert_eq!(names, ["hidden.t"]);
 }
 
@@ -143,8 +146,12 @@ async fn which_streams_are_resumable() {
          -- Figures of large tables, without their rows.
          UPDATE pg_class SET relpages = 100000 WHERE relname IN ('in_order', 'shuffled')",
     );
-    let resumable: Vec<(String, bool)> = discover(&database.config()).await.streams.into_iter()
-        .map(|stream| (stream.descriptor.name, stream.is_resumable.unwrap())).collect();
+    let resumable: Vec<(String, bool)> = discover(&database.config())
+        .await
+        .streams
+        .into_iter()
+        .map(|stream| (stream.descriptor.name, stream.is_resumable.unwrap()))
+        .collect();
     let expected = [("in_order", true), ("keyless", false), ("shuffled", false), ("small", true), ("v", false)];
     assert_eq!(resumable, expected.map(|(name, resumable)| (name.to_owned(), resumable)));
 }

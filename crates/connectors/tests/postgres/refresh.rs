@@ -139,13 +139,19 @@ async fn states_that_a_full_refresh_refuses() {
 #[tokio::test]
 async fn other_streams_go_on() {
     let database = Database::new().await;
-    database.sql("CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY, c int); INSERT INTO b VALUES (1, 1);
-        CREATE VIEW broken AS SELECT 1 / (id - 1) AS x FROM b");
+    database.sql(
+        "CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY, c int); INSERT INTO b VALUES (1, 1);
+        CREATE VIEW broken AS SELECT 1 / (id - 1) AS x FROM b",
+    );
     let config = database.config();
     let streams = vec![full(&config, "a").await, full(&config, "broken").await, by(&config, "b", "c").await];
     database.sql("DROP TABLE a");
     let outcome = read(&config, streams, vec![]).await;
     assert!(outcome.result.unwrap_err().message.contains("`public.a`"));
-    assert!(outcome.logs.iter().any(|line| line.contains("division by zero") && line.contains("public.broken")), "{:?}", outcome.logs);
+    assert!(
+        outcome.logs.iter().any(|line| line.contains("division by zero") && line.contains("public.broken")),
+        "{:?}",
+        outcome.logs
+    );
     assert_eq!(outcome.seen.iter().map(|seen| seen.read).collect::<Vec<_>>(), [None, None, Some(1)]);
 }

@@ -36,8 +36,8 @@ const HBA: &str = "
 local   all all trust
 host    all owner 127.0.0.1/32 trust
 host    all shut_out 127.0.0.1/32 reject
-hostssl all only_encrypted 127.0.0.1/32 scram-sha-256
-hostnossl all only_plain 127.0.0.1/32 scram-sha-256
+hostnossl all only_encrypted 127.0.0.1/32 reject
+hostssl all only_plain 127.0.0.1/32 reject
 host    all hashed 127.0.0.1/32 md5
 host    all in_clear 127.0.0.1/32 password
 host    all all 127.0.0.1/32 scram-sha-256
@@ -112,6 +112,11 @@ fn psql(port: u16, database: &str, sql: &str) -> String {
     let output = client(port, database).arg("-c").arg(sql).output().unwrap();
     assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+}
+
+/// What the server has complained about so far.
+pub fn log() -> String {
+    fs::read_to_string(folder().join("log")).unwrap()
 }
 
 /// A run of nextest is one process per test under one parent; the server is the parent's.
@@ -200,11 +205,30 @@ fn start(folder: &Path) -> u16 {
 fn certificates(folder: &Path) {
     let ssl = |args: &[&str]| run(Command::new("openssl").args(args).current_dir(folder));
     let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
-    ssl(&[&["req", "-x509", "-subj", "/CN=Test authority", "-days", "2", "-keyout", "ca.key", "-out", "ca.crt"][..], &key].concat());
+    ssl(&[
+        &["req", "-x509", "-subj", "/CN=Test authority", "-days", "2", "-keyout", "ca.key", "-out", "ca.crt"][..],
+        &key,
+    ]
+    .concat());
     ssl(&[&["req", "-subj", "/CN=db.test", "-keyout", "server.key", "-out", "server.csr"][..], &key].concat());
     fs::write(folder.join("names"), "subjectAltName=DNS:db.test,DNS:localhost\n").unwrap();
-    ssl(&["x509", "-req", "-in", "server.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2",
-        "-extfile", "names", "-out", "server.crt"]);
+    ssl(&[
+        "x509",
+        "-req",
+        "-in",
+        "server.csr",
+        "-CA",
+        "ca.crt",
+        "-CAkey",
+        "ca.key",
+        "-CAcreateserial",
+        "-days",
+        "2",
+        "-extfile",
+        "names",
+        "-out",
+        "server.crt",
+    ]);
 }
 
 fn run(command: &mut Command) {
@@ -227,7 +251,8 @@ fn binaries() -> PathBuf {
     candidates.sort();
     candidates.reverse();
     candidates.extend(env::split_paths(&path));
-    let found = candidates.into_iter().find(|folder| folder.join("initdb").exists() && folder.join("postgres").exists());
+    let found =
+        candidates.into_iter().find(|folder| folder.join("initdb").exists() && folder.join("postgres").exists());
     found.expect("PostgreSQL is installed (on Debian: apt-get install postgresql)")
 }
 
