@@ -162,6 +162,7 @@ pub struct Clear {
 #[derive(Debug)]
 pub struct Remaining {
     pub state: Option<StateMessage>,
+    /// Of the streams that are not cleared; the position holds these and one for each stream that is.
     pub lines: Vec<Line>,
 }
 

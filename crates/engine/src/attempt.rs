@@ -74,7 +74,7 @@ pub async fn run(attempt: Attempt) -> Outcome {
     let ended = with_destination(&attempt, &mut tallies, &log).await;
     let result = match ended {
         Ok(()) => Ending::Succeeded,
-        Err(stop) => ending(&attempt, stop).await,
+        Err(stop) => ending(&attempt, stop, &log).await,
     };
     let streams: Vec<_> = tallies.into_iter().map(|tally| tally.stats).collect();
     let _ = attempt.events.send(Event::Progress(streams.clone()));
@@ -248,17 +248,22 @@ fn describe(configured: &ConfiguredStream, beginning: &Beginning) -> String {
 }
 
 /// What a stop means. Who owns the connection is decided by the store alone: a destination that refuses this writer while
-/// the claim holds is a failure that somebody has to see.
-async fn ending(attempt: &Attempt, stop: Stop) -> Ending {
-    match (stop.error.kind, stop.origin) {
-        (ErrorKind::Cancelled, _) if attempt.cancel.is_cancelled() => return Ending::Cancelled,
-        (ErrorKind::Fenced, Origin::Persistence) => return Ending::ClaimLost,
-        (ErrorKind::Fenced, _) => {
-            if matches!(attempt.checkpoints.confirm(0).await, Err(error) if error.kind == ErrorKind::Fenced) {
-                return Ending::ClaimLost;
-            }
+/// the claim holds is a failure that somebody has to see. Whatever else ends an attempt after it was cancelled, it was
+/// cancelled.
+async fn ending(attempt: &Attempt, stop: Stop, log: &Log) -> Ending {
+    if stop.error.kind == ErrorKind::Fenced {
+        let lost = match stop.origin {
+            Origin::Persistence => true,
+            _ => matches!(attempt.checkpoints.confirm(0).await, Err(error) if error.kind == ErrorKind::Fenced),
+        };
+        if lost {
+            return Ending::ClaimLost;
         }
-        _ => {}
+    } else if attempt.cancel.is_cancelled() {
+        if stop.error.kind != ErrorKind::Cancelled {
+            log.warn(format!("While the attempt was being cancelled: {}", stop.error));
+        }
+        return Ending::Cancelled;
     }
     Ending::Failed(vec![Failure::from(stop)])
 }
