@@ -30,6 +30,8 @@ pub const ALIAS: &str = "s";
 /// A part of a relation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chunk {
+    /// A leaf of the relation, quoted and with its schema; `None`: the relation itself.
+    pub leaf: Option<String>,
     /// Condition on its rows; `None`: all.
     pub condition: Option<String>,
     /// What may be said once its rows, and those of every chunk before it, were sent.
@@ -48,10 +50,18 @@ pub struct Selection {
     pub name: StreamDescriptor,
 }
 
+impl Chunk {
+    fn copy(&self, selection: &Selection) -> String {
+        let filter = self.condition.as_ref().map(|condition| format!("WHERE {condition}")).unwrap_or_default();
+        selection.copy(self.leaf.as_deref(), &filter)
+    }
+}
+
 impl Selection {
-    pub fn copy(&self, condition: Option<&str>) -> String {
-        let filter = condition.map(|condition| format!(" WHERE {condition}")).unwrap_or_default();
-        format!("COPY (SELECT {} FROM {} AS {ALIAS}{filter}) TO STDOUT (FORMAT binary)", self.list, self.from)
+    /// `more`: what follows the relation, from WHERE on.
+    pub fn copy(&self, leaf: Option<&str>, more: &str) -> String {
+        let from = leaf.unwrap_or(&self.from);
+        format!("COPY (SELECT {} FROM {from} AS {ALIAS} {more}) TO STDOUT (FORMAT binary)", self.list)
     }
 }
 
@@ -74,7 +84,7 @@ impl Readers {
         if self.others.is_empty() || chunks.len() < 2 {
             let mut read = 0;
             for chunk in chunks {
-                let sql = selection.copy(chunk.condition.as_deref());
+                let sql = chunk.copy(selection);
                 read += copy(&mut self.coordinator, &sql, selection, output).await?;
                 if let Some(mark) = chunk.mark {
                     output.state(mark.message(&selection.name)?).await?;
@@ -82,9 +92,26 @@ impl Readers {
             }
             return Ok(read);
         }
-        let mut idle = std::mem::take(&mut self.others);
-        let mut left = VecDeque::from(chunks);
         let mut ahead = VecDeque::new();
+        let sent = self.send_ahead(selection, VecDeque::from(chunks), &mut ahead, output).await;
+        if sent.is_err() && self.coordinator.cancel().is_cancelled() {
+            // Each of them asks the server to end its statement, which takes a moment.
+            for chunk in ahead {
+                drop(chunk.input);
+                let _ = chunk.task.await;
+            }
+        }
+        sent
+    }
+
+    async fn send_ahead(
+        &mut self,
+        selection: &Selection,
+        mut left: VecDeque<Chunk>,
+        ahead: &mut VecDeque<Ahead>,
+        output: &Output,
+    ) -> Result<i64> {
+        let mut idle = std::mem::take(&mut self.others);
         let mut read = 0;
         loop {
             while let Some(session) = idle.pop() {
@@ -100,8 +127,8 @@ impl Readers {
                     output.batch(batch).await?;
                 }
             }
-            let ended =
-                head.task.await.unwrap_or_else(|error| Err(Error::system("A chunk was not read").with_source(error)));
+            let ended = head.task.await;
+            let ended = ended.unwrap_or_else(|error| Err(Error::system("A chunk was not read").with_source(error)));
             let (session, rows) = ended?;
             idle.push(session);
             read += rows;
@@ -148,8 +175,8 @@ struct Ahead {
 
 fn start(mut session: Session, chunk: Chunk, selection: Selection) -> Ahead {
     let (output, input) = output::channel(SHARE);
+    let sql = chunk.copy(&selection);
     let task = tokio::spawn(async move {
-        let sql = selection.copy(chunk.condition.as_deref());
         let rows = copy(&mut session, &sql, &selection, &output).await?;
         Ok((session, rows))
     });

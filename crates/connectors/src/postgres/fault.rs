@@ -162,7 +162,8 @@ pub fn at_relation(error: Error, relation: &str, sql_name: &str, server: &Server
     }
     let schema = sql_name.rsplit_once("\".\"").map_or(sql_name, |(schema, _)| schema).trim_matches('"');
     let user = identifier(&server.user);
-    Error::config(format!("The role `{}` may not read `{relation}`", server.user))
+    let reason = error.message.rsplit_once(": ").map_or("", |(_, reason)| reason);
+    Error::config(format!("The role `{}` may not read `{relation}` ({reason})", server.user))
         .with_hint(format!(
             "Run: GRANT USAGE ON SCHEMA {} TO {user}; GRANT SELECT ON {sql_name} TO {user};",
             identifier(schema)

@@ -4,7 +4,8 @@
 //! |---|---|---|---|
 //! | full refresh, resumable | chunks of the key, in its order | each chunk | goes on behind the last key |
 //! | full refresh, with pages | chunks of pages (ctid) | each chunk, so that rows get durable | begins again |
-//! | full refresh, without (view, partition root, foreign, before 14) | one read | the last | begins again |
+//! | full refresh of a partition root | the same of each leaf, if the role may read them all | | |
+//! | full refresh, without pages (view, foreign, before 14) | one read | the last | begins again |
 //! | incremental, first time, with pages | chunks of pages; the cursor's bound is taken first | each chunk | goes on behind the last page, then [`repair`](Reading::repair) |
 //! | incremental, first time, without | as below, from the least cursor | | |
 //! | incremental | `cursor > last` in order, up to a bound | where the cursor changes | goes on with `>` |
@@ -168,6 +169,12 @@ impl Extent {
     }
 }
 
+/// From pages, bytes of a page and file.
+fn extent(row: &[Option<String>]) -> Option<Extent> {
+    let number = |at: usize| row.get(at)?.as_deref()?.parse::<u64>().ok();
+    Some(Extent { pages: number(0)?, page_bytes: number(1)?.max(1), file: i64::try_from(number(2)?).ok()? })
+}
+
 /// One stream of an attempt.
 struct Reading<'a> {
     readers: &'a mut Readers,
@@ -204,12 +211,10 @@ impl Reading<'_> {
              pg_relation_filenode({oid})"
         );
         let row = self.session().query(&sql).await?.into_iter().next().unwrap_or_default();
-        let number = |at: usize| row.get(at)?.as_deref()?.parse::<u64>().ok();
-        let (Some(pages), Some(page_bytes), Some(file)) = (number(0), number(1), number(2)) else {
-            return Err(Error::config(format!("The table `{}` was dropped", self.name))
-                .with_hint("Discover the source again and remove the stream, or bring the table back"));
-        };
-        Ok(Some(Extent { pages, page_bytes: page_bytes.max(1), file: i64::try_from(file).unwrap_or_default() }))
+        extent(&row).map(Some).ok_or_else(|| {
+            Error::config(format!("The table `{}` was dropped", self.name))
+                .with_hint("Discover the source again and remove the stream, or bring the table back")
+        })
     }
 
     fn selection(&self, more: Option<Column>) -> Selection {
@@ -256,14 +261,38 @@ impl Reading<'_> {
             }
         }
         let chunks = match extent {
-            Some(extent) => page_chunks(extent, (0, 0), None, |after| {
-                Position::Pages(Pages { after, file: extent.file, snapshot_xmin: None, then: None })
-            }),
-            None => vec![Chunk { condition: None, mark: None }],
+            Some(extent) => whole(extent),
+            None if self.relation.sort == 'p' => self.of_leaves().await?,
+            None => vec![Chunk { leaf: None, condition: None, mark: None }],
         };
         let read = self.send(chunks).await?;
         self.mark(Position::Done).await?;
         Ok(read)
+    }
+
+    /// Chunks of the leaves of a partition root, where the role may read them themselves.
+    async fn of_leaves(&mut self) -> Result<Vec<Chunk>> {
+        let alone = vec![Chunk { leaf: None, condition: None, mark: None }];
+        if self.session().version() < discover::RANGES_SINCE || self.relation.hides_rows {
+            return Ok(alone);
+        }
+        let sql = format!(
+            "SELECT n.nspname, c.relname, c.relkind = 'r' AND has_table_privilege(c.oid, 'SELECT') \
+             AND has_schema_privilege(n.oid, 'USAGE') AND NOT row_security_active(c.oid), \
+             pg_relation_size(c.oid) / current_setting('block_size')::bigint, current_setting('block_size'), \
+             pg_relation_filenode(c.oid) \
+             FROM pg_partition_tree({}) t JOIN pg_catalog.pg_class c ON c.oid = t.relid \
+             JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE t.isleaf AND c.relkind <> 'p' ORDER BY 1, 2",
+            self.relation.oid
+        );
+        let mut chunks = Vec::new();
+        for row in self.session().query(&sql).await? {
+            let [Some(schema), Some(name), Some(readable), ..] = row.as_slice() else { return Ok(alone) };
+            let Some(extent) = extent(&row[3..]).filter(|_| readable == "t") else { return Ok(alone) };
+            let leaf = format!("{}.{}", identifier(schema), identifier(name));
+            chunks.extend(whole(extent).into_iter().map(|chunk| Chunk { leaf: Some(leaf.clone()), ..chunk }));
+        }
+        Ok(chunks)
     }
 
     /// Full refresh in the order of the key, so that a later attempt goes on behind the last one that was sent.
@@ -291,10 +320,10 @@ impl Reading<'_> {
             let key = self.relation.key.iter().cloned().zip(bound.iter().cloned()).collect();
             let condition = [self.beyond(from.as_deref()), Some(self.compared("<=", &bound))];
             let condition: Vec<String> = condition.into_iter().flatten().collect();
-            chunks.push(Chunk { condition: Some(condition.join(" AND ")), mark: Some(Position::Key(key)) });
+            chunks.push(Chunk { leaf: None, condition: Some(condition.join(" AND ")), mark: Some(Position::Key(key)) });
             from = Some(bound);
         }
-        chunks.push(Chunk { condition: self.beyond(from.as_deref()), mark: None });
+        chunks.push(Chunk { leaf: None, condition: self.beyond(from.as_deref()), mark: None });
         let read = self.send(chunks).await?;
         self.mark(Position::Done).await?;
         Ok(read)
@@ -333,7 +362,7 @@ impl Reading<'_> {
         let texts: Vec<String> = names.iter().map(|name| format!("s.{name}::text")).collect();
         let order: Vec<String> = names.iter().map(|name| format!("s.{name}")).collect();
         let filter = self.beyond(last).map(|condition| format!(" WHERE {condition}")).unwrap_or_default();
-        let whole = |row: Vec<Option<String>>| row.into_iter().collect::<Option<Vec<String>>>();
+        let complete = |row: Vec<Option<String>>| row.into_iter().collect::<Option<Vec<String>>>();
         if samples.len() == 1 {
             let sql = format!(
                 "SELECT {} FROM (SELECT DISTINCT {list} FROM ({}) u{filter}) s ORDER BY {}",
@@ -341,14 +370,14 @@ impl Reading<'_> {
                 samples[0],
                 order.join(", ")
             );
-            return Ok(self.session().query(&sql).await?.into_iter().filter_map(whole).collect());
+            return Ok(self.session().query(&sql).await?.into_iter().filter_map(complete).collect());
         }
         // More than one statement's worth: sampled in parts, then ordered by the server as values.
         let mut values = Vec::new();
         for sample in samples {
             let texts: Vec<String> = names.iter().map(|name| format!("u.{name}::text")).collect();
             let rows = self.session().query(&format!("SELECT {} FROM ({sample}) u", texts.join(", "))).await?;
-            for key in rows.into_iter().filter_map(whole) {
+            for key in rows.into_iter().filter_map(complete) {
                 let typed = self.relation.key.iter().zip(&key).map(|(name, value)| match self.relation.column(name) {
                     Some(column) => format!("{}::{}", literal(value), column.of.declared),
                     None => literal(value),
@@ -365,7 +394,7 @@ impl Reading<'_> {
             values.join(", "),
             order.join(", ")
         );
-        Ok(self.session().query(&sql).await?.into_iter().filter_map(whole).collect())
+        Ok(self.session().query(&sql).await?.into_iter().filter_map(complete).collect())
     }
 
     async fn incremental(&mut self, extent: Option<Extent>, position: Option<Position>) -> Result<i64> {
@@ -532,7 +561,7 @@ impl Reading<'_> {
         let newer = format!("mod({now} - xmin::text::bigint, 4294967296) <= {now} - {xmin}");
         let condition =
             format!("ctid <= '({},{})' AND xmin::text::bigint > 2 AND {newer} AND {known}", after.0, after.1);
-        Chunk { condition: Some(condition), mark: None }
+        Chunk { leaf: None, condition: Some(condition), mark: None }
     }
 
     /// Incremental: what came after the cursor of the last sync.
@@ -588,7 +617,7 @@ impl Reading<'_> {
         let selection = self.selection(hidden);
         let delta =
             Delta { selection: &selection, field: &column.name, marks: marks.then(|| plain.unwrap_or(sent)), sent };
-        let sql = selection.copy(Some(&format!("{} ORDER BY {ALIAS}.{name}", conditions.join(" AND "))));
+        let sql = selection.copy(None, &format!("WHERE {} ORDER BY {ALIAS}.{name}", conditions.join(" AND ")));
         let read = delta.send(&mut self.readers.coordinator, &sql, self.output).await?;
         self.mark(Position::Cursor(ended)).await?;
         Ok(read)
@@ -605,6 +634,13 @@ impl Reading<'_> {
         )
         .with_source(error)
     }
+}
+
+/// All pages, of a full refresh.
+fn whole(extent: Extent) -> Vec<Chunk> {
+    page_chunks(extent, (0, 0), None, |after| {
+        Position::Pages(Pages { after, file: extent.file, snapshot_xmin: None, then: None })
+    })
 }
 
 /// Ranges of pages behind `after`, the last one without an end.
@@ -629,7 +665,7 @@ fn page_chunks(
         }
         conditions.extend(filter.map(str::to_owned));
         let condition = (!conditions.is_empty()).then(|| conditions.join(" AND "));
-        chunks.push(Chunk { condition, mark: (!last).then(|| mark((end, 0))) });
+        chunks.push(Chunk { leaf: None, condition, mark: (!last).then(|| mark((end, 0))) });
         if last {
             return chunks;
         }

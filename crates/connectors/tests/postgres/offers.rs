@@ -36,12 +36,40 @@ async fn a_partition_root_stands_for_its_leaves() {
     assert_eq!(seen.rows.len(), 6000);
     let sum: i64 = seen.column(1).iter().map(|id| id.parse::<i64>().unwrap()).sum();
     assert_eq!(sum, 18_003_000);
+    assert_eq!(seen.states.len(), 1);
     let first = read(&config, vec![by(&config, "reading", "taken_at").await], vec![]).await.one();
     assert_eq!(first.rows.len(), 6000);
+    // A role that may read the root but no leaf reads the same.
+    database.role("root_reader");
+    database.sql("GRANT SELECT ON reading TO root_reader");
+    let limited = database.config_with(json!({"username": "root_reader", "password": "pw"}));
+    let seen = read(&limited, vec![full(&limited, "reading").await], vec![]).await.one();
+    assert_eq!(seen.rows.len(), 6000);
     database.sql("INSERT INTO reading VALUES ('east', 700001, '2026-01-05 00:00+00', 7.25)");
     let stream = by(&config, "reading", "taken_at").await;
     let next = read(&config, vec![stream], vec![first.last_state()]).await.one();
     assert_eq!(next.column(1), ["700001"]);
+}
+
+/// Leaves whose columns lie in another order are read side by side, in chunks.
+#[tokio::test]
+async fn large_leaves_are_read_in_chunks() {
+    let database = Database::new().await;
+    database.sql(
+        "CREATE TABLE t (id bigint, pad text, twice bigint GENERATED ALWAYS AS (id * 2) STORED) PARTITION BY HASH (id);
+         CREATE TABLE t0 (gone int, twice bigint GENERATED ALWAYS AS (id * 2) STORED, pad text, id bigint);
+         ALTER TABLE t0 DROP gone;
+         ALTER TABLE t ATTACH PARTITION t0 FOR VALUES WITH (MODULUS 3, REMAINDER 0);
+         CREATE TABLE t1 PARTITION OF t FOR VALUES WITH (MODULUS 3, REMAINDER 1);
+         CREATE TABLE t2 PARTITION OF t FOR VALUES WITH (MODULUS 3, REMAINDER 2);
+         INSERT INTO t (id, pad) SELECT g, repeat('x', 1000) FROM generate_series(1, 60000) g",
+    );
+    let config = database.config();
+    let seen = read(&config, vec![full(&config, "t").await], vec![]).await.one();
+    assert_eq!(seen.ids(), (1..=60000).collect::<Vec<i64>>());
+    assert!(seen.states.len() >= 4, "{}", seen.states.len());
+    let is_twice = |row: &Vec<String>| row[2].parse::<i64>().unwrap() == 2 * row[0].parse::<i64>().unwrap();
+    assert!(seen.rows.iter().all(is_twice));
 }
 
 /// Cases 12 and 15.
