@@ -106,11 +106,16 @@ impl Column {
             }
             Self::Number(builder) => {
                 let text = numeric(span, value, scratch)?;
+                let is_literal = value.kind == Kind::Number;
+                // Only an exponent can make a literal absurd.
+                if is_literal && !span.iter().any(|byte| matches!(byte, b'e' | b'E')) {
+                    return text_value(builder, text);
+                }
                 let decimal = Decimal::parse(text).ok_or(Flaw::Unfit)?;
                 if !decimal.is_sane() {
                     return Err(Flaw::TooLarge);
                 }
-                if value.kind == Kind::Number {
+                if is_literal {
                     return text_value(builder, text);
                 }
                 let mut written = String::with_capacity(text.len() + 2);
