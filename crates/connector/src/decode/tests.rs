@@ -1,3 +1,4 @@
+//! Values and keys against columns, and serde_json as the oracle for everything else.
 #![allow(clippy::unwrap_used)]
 
 use arrow_array::{
