@@ -96,7 +96,10 @@ pub fn run(leat: &Path) -> Result<()> {
     let reset = call(&server, "connections/reset", json!({ "connectionId": connection }))?;
     let reset = server.wait(reset["job"]["id"].as_i64().context("reset answers no job id")?)?;
     report(&reset);
-    table(&folder, "select (select count(*) from shop_users) as users, (select count(*) from shop_purchases) as purchases")?;
+    table(
+        &folder,
+        "select (select count(*) from shop_users) as users, (select count(*) from shop_purchases) as purchases",
+    )?;
 
     println!("\nDone. The folder {FOLDER} stays. Go on with: make serve DATA={FOLDER}");
     Ok(())

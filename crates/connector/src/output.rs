@@ -89,6 +89,14 @@ pub enum SourceMessage {
         stream: StreamIndex,
         status: StreamStatus,
     },
+    /// The last mark of a stream and [`StreamStatus::Complete`] in one: they are committed together, so that no later
+    /// attempt of the job finds a finished state without its end (and, where a finished state means "all again", sends
+    /// everything twice).
+    Last {
+        stream: StreamIndex,
+        state: StateMessage,
+        read: i64,
+    },
     Log {
         level: tracing::Level,
         message: String,
@@ -195,6 +203,11 @@ impl Output {
 
     pub async fn status(&self, stream: StreamIndex, status: StreamStatus) -> Result<()> {
         self.send(SourceMessage::Status { stream, status }).await
+    }
+
+    /// The last mark of a stream, with its end. See [`SourceMessage::Last`].
+    pub async fn last(&self, stream: StreamIndex, state: StateMessage, read: i64) -> Result<()> {
+        self.send(SourceMessage::Last { stream, state, read }).await
     }
 
     pub async fn log(&self, level: tracing::Level, message: impl Into<String>) -> Result<()> {

@@ -113,17 +113,24 @@ impl<'a> Flow<'a> {
                 let index = self.index(stream)?;
                 match status {
                     StreamStatus::Started => Ok(()),
-                    StreamStatus::Complete { read } => {
-                        self.tallies[index].read = Some(read);
-                        self.end_if_alone(index).await
-                    }
+                    StreamStatus::Complete { read } => self.complete(index, read).await,
                 }
+            }
+            SourceMessage::Last { stream, state, read } => {
+                let index = self.index(stream)?;
+                self.mark(state).await?;
+                self.complete(index, read).await
             }
             SourceMessage::Log { level, message } => {
                 self.log.line(level, message);
                 Ok(())
             }
         }
+    }
+
+    async fn complete(&mut self, index: usize, read: i64) -> Step {
+        self.tallies[index].read = Some(read);
+        self.end_if_alone(index).await
     }
 
     /// The source numbers the streams that it was given; the attempt numbers those of its catalog.

@@ -13,14 +13,17 @@ use crate::ground::{Ground, StoreKind, leat, sample};
 
 /// Two processes share a Postgres store. The first is stopped in the middle of its attempt (SIGSTOP, at a named point) and
 /// its lock connection is cut, as the network would; the second voids the lease and finishes the job; then the first goes on.
-fn check(modes: (&str, &str), point: &str) {
+fn check(modes: (&str, &str), point: &str, plant: Option<&str>) {
     let mut ground = Ground::on(StoreKind::Postgres, 6_000);
     let connection = ground.connection(&[("users", modes.0, modes.1)]);
     assert_eq!(ground.sync(&connection).status, "succeeded");
     ground.configure(sample(20_000));
     let died = ground.server().data().join("died");
     let died_text = died.to_str().unwrap().to_owned();
-    ground.restart(&[("LEAT_FAILPOINT", &format!("{point}=stop")), ("LEAT_FAILPOINT_LOG", &died_text)]);
+    let stop = format!("{point}=stop");
+    let mut variables = vec![("LEAT_FAILPOINT", stop.as_str()), ("LEAT_FAILPOINT_LOG", &died_text)];
+    variables.extend(plant.map(|bug| ("LEAT_PLANT", bug)));
+    ground.restart(&variables);
     let address = ground.server().address.clone();
     let body = json!({ "connectionId": connection });
     std::thread::spawn(move || {
@@ -70,10 +73,17 @@ fn cut_lock_connections(url: &str) {
 
 #[test]
 fn a_ghost_at_a_commit_writes_nothing() {
-    check(("incremental", "append"), "ledger-after:2");
+    check(("incremental", "append"), "ledger-after:2", None);
 }
 
 #[test]
 fn a_ghost_at_the_swap_writes_nothing() {
-    check(("full_refresh", "overwrite"), "complete-begin");
+    check(("full_refresh", "overwrite"), "complete-begin", None);
+}
+
+/// Without the fence in the transaction of the swap the ghost's table takes the place of its successor's.
+#[test]
+#[should_panic(expected = "the ghost wrote")]
+fn a_swap_without_the_fence_is_noticed() {
+    check(("full_refresh", "overwrite"), "complete-begin", Some("swap-without-fence"));
 }

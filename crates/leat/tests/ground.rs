@@ -45,7 +45,6 @@ fn postgres() -> String {
 /// What a job did.
 #[derive(Debug)]
 pub struct Job {
-    pub id: i64,
     pub status: String,
     pub attempts: usize,
     /// Committed rows over all attempts.
@@ -233,7 +232,6 @@ impl Job {
             }
         }
         Self {
-            id: info["job"]["id"].as_i64().unwrap(),
             status: info["job"]["status"].as_str().unwrap().to_owned(),
             attempts: attempts.len(),
             committed: attempts.iter().filter_map(|attempt| attempt["attempt"]["recordsSynced"].as_i64()).sum(),

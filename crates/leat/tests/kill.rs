@@ -160,6 +160,32 @@ fn two_streams_on_sqlite() {
     check(StoreKind::Sqlite, &TWO_STREAMS);
 }
 
+/// The default of the sample source sends every row again with a new stamp. A retry within the job goes on with the stamp
+/// of its job, and a finished state is never found without its end: no row comes twice.
+#[test]
+fn append_of_rows_that_always_change() {
+    let always = |count: u64| json!({ "count": count, "seed": 7, "records_per_slice": 500 });
+    for (name, hit) in [
+        ("commit-before-ledger", 1),
+        ("ledger-after", 4),
+        ("complete-before", 1),
+        ("complete-after", 1),
+        ("outcome", 1),
+    ] {
+        let mut ground = Ground::new(1);
+        ground.configure(always(FIRST));
+        let connection = APPEND.connection(&ground);
+        assert_eq!(ground.sync(&connection).committed, 6_000);
+        arm(&mut ground, name, hit, None);
+        let _ = ground.server().request("connections/sync", &json!({ "connectionId": connection }));
+        survive(&mut ground, name, None);
+        let job = last_job(&ground, &connection, "sync");
+        assert_eq!((job.status.as_str(), job.committed), ("succeeded", 6_000), "{name}: {}", job.log);
+        assert_eq!(ground.number("select count(*) from users"), 12_000, "{name}");
+        assert_eq!(ground.number("select count(*) from (select distinct id, updated_at from users)"), 12_000, "{name}");
+    }
+}
+
 fn check_reset(store: StoreKind) {
     for (name, hit) in RESET_POINTS {
         let mut ground = Ground::on(store, FIRST);

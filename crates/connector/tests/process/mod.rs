@@ -80,6 +80,8 @@ impl Seen {
             SourceMessage::Status { stream, status: StreamStatus::Complete { read } } => {
                 self.complete.push((stream.0, read))
             }
+            // Only a source that counts its own rows says so.
+            SourceMessage::Last { .. } => panic!("a stranger's stream ends when its process does"),
             SourceMessage::Log { level, message } => self.logs.push((level, message)),
         }
     }

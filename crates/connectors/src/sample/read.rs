@@ -79,11 +79,10 @@ impl Reading<'_> {
                 }
             }
         }
-        // The last state comes even if there was nothing to send: it says that the run has ended.
-        output.state(self.run.state(descriptor, sent)?).await?;
         // Invariant 2: counted by the ids that were made, not by the batches.
         let read = sent - self.run.offsets.start;
-        output.status(self.index, StreamStatus::Complete { read }).await
+        // The last state comes even if there was nothing to send: it says that the run has ended.
+        output.last(self.index, self.run.state(descriptor, sent)?, read).await
     }
 
     /// Marks lie at multiples of the slice, so that they do not depend on where a run resumed.

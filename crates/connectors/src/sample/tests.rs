@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use arrow_array::{Array, cast::AsArray, types::TimestampMicrosecondType};
-use connector::{ErrorKind, ReadRequest, Source, SourceMessage, StreamStatus, output};
+use connector::{ErrorKind, ReadRequest, Source, SourceMessage, output};
 use protocol::{
     ConfiguredCatalog, ConfiguredStream, DestinationSyncMode, Json, StateMessage, StreamDescriptor, SyncMode,
 };
@@ -61,7 +61,10 @@ async fn read(name: &str, mode: SyncMode, config: Value, state: Option<StateMess
                 }
             }
             SourceMessage::State(state) => seen.states.push((seen.ids.len(), state)),
-            SourceMessage::Status { status: StreamStatus::Complete { read }, .. } => seen.read = Some(read),
+            SourceMessage::Last { state, read, .. } => {
+                seen.states.push((seen.ids.len(), state));
+                seen.read = Some(read);
+            }
             _ => {}
         }
     }

@@ -1,6 +1,9 @@
 //! The laws of a source.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use protocol::{ConfiguredCatalog, DestinationSyncMode, State, StateMessage, Stream, StreamDescriptor, SyncMode};
 use serde_json::{Map, Value};
@@ -64,8 +67,17 @@ async fn read(
     let request = ReadRequest { config: config.clone(), catalog, state, cancel: CancellationToken::new() };
     let mut seen = Seen::default();
     let take = async {
-        while let Some(message) = input.next().await {
+        let mut pending = VecDeque::new();
+        while let Some(message) = match pending.pop_front() {
+            Some(message) => Some(message),
+            None => input.next().await,
+        } {
             match message {
+                // The two that it stands for.
+                SourceMessage::Last { stream, state, read } => {
+                    pending.push_back(SourceMessage::State(state));
+                    pending.push_back(SourceMessage::Status { stream, status: StreamStatus::Complete { read } });
+                }
                 SourceMessage::Batch(batch) => {
                     let name = names.get(batch.stream.0).expect("rows belong to a stream of the catalog");
                     assert!(!seen.complete.contains_key(name), "`{name}` was complete");
