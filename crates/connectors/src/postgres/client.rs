@@ -24,13 +24,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     fault::{self, ServerError},
+    inbox::Inbox,
     tls::{Policy, Stream, Tls},
 };
 
-/// One read of the socket.
-const BUFFER: usize = 256 * 1024;
-/// The server's own limit of one message is 1 GiB.
-const LARGEST_MESSAGE: usize = (1 << 30) + 64;
 /// How long the request to cancel a statement may take.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(3);
 /// A peer that is gone is noticed after about this much silence, and some probes.
@@ -164,7 +161,7 @@ impl Session {
         let mut scram: Option<sasl::ScramSha256> = None;
         loop {
             let (tag, body) = self.receive().await?;
-            let body = self.inbox.bytes[body].to_vec();
+            let body = self.inbox.bytes(body).to_vec();
             match tag {
                 b'R' => {
                     self.authenticate(&body, &mut scram, &mut out)?;
@@ -266,10 +263,10 @@ impl Session {
             let (tag, body) = self.receive().await?;
             match tag {
                 b'D' => {
-                    let row = text_row(&self.inbox.bytes[body]);
+                    let row = text_row(self.inbox.bytes(body));
                     rows.push(row.ok_or_else(|| self.nonsense("a row that is cut short"))?);
                 }
-                b'E' => refusal = Some(ServerError::parse(&self.inbox.bytes[body])),
+                b'E' => refusal = Some(ServerError::parse(self.inbox.bytes(body))),
                 b'G' | b'H' => return Err(self.nonsense("a COPY that nobody asked for")),
                 b'Z' => break,
                 _ => {}
@@ -294,7 +291,7 @@ impl Session {
             match tag {
                 b'H' => return Ok(()),
                 b'E' => {
-                    let refusal = ServerError::parse(&self.inbox.bytes[body]);
+                    let refusal = ServerError::parse(self.inbox.bytes(body));
                     return Err(self.refused(refusal).await);
                 }
                 b'Z' => return Err(self.nonsense("no rows for a COPY")),
@@ -308,15 +305,15 @@ impl Session {
         loop {
             let (tag, body) = self.receive().await?;
             match tag {
-                b'd' => return Ok(Copied::Rows(&self.inbox.bytes[body])),
+                b'd' => return Ok(Copied::Rows(self.inbox.bytes(body))),
                 b'C' => {
                     let rows =
-                        copy_tag(&self.inbox.bytes[body]).ok_or_else(|| self.nonsense("a COPY without a count"))?;
+                        copy_tag(self.inbox.bytes(body)).ok_or_else(|| self.nonsense("a COPY without a count"))?;
                     while self.receive().await?.0 != b'Z' {}
                     return Ok(Copied::End { rows });
                 }
                 b'E' => {
-                    let refusal = ServerError::parse(&self.inbox.bytes[body]);
+                    let refusal = ServerError::parse(self.inbox.bytes(body));
                     return Err(self.refused(refusal).await);
                 }
                 b'Z' => return Err(self.nonsense("the end of a COPY without its tag")),
@@ -474,66 +471,6 @@ fn text_row(body: &[u8]) -> Option<Row> {
     Some(row)
 }
 
-/// What was received and not taken yet. Grows to the largest message that was met.
-struct Inbox {
-    bytes: Vec<u8>,
-    start: usize,
-    end: usize,
-}
-
-impl Inbox {
-    fn new() -> Self {
-        Self { bytes: vec![0; BUFFER], start: 0, end: 0 }
-    }
-
-    /// Takes the next whole message: its tag and the place of its body, which stays there until the next `fill`.
-    #[inline]
-    fn message(&mut self) -> io::Result<Option<(u8, Range<usize>)>> {
-        let Some(length) = self.expected()? else { return Ok(None) };
-        if self.end - self.start < length {
-            return Ok(None);
-        }
-        let tag = self.bytes[self.start];
-        let body = self.start + 5..self.start + length;
-        self.start += length;
-        Ok(Some((tag, body)))
-    }
-
-    /// Bytes of the next message with its tag, once its head is there.
-    #[inline]
-    fn expected(&self) -> io::Result<Option<usize>> {
-        let have = &self.bytes[self.start..self.end];
-        let Some(head) = have.first_chunk::<5>() else { return Ok(None) };
-        let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize;
-        if !(4..=LARGEST_MESSAGE).contains(&length) {
-            return Err(io::Error::other(format!(
-                "a message claims to have {length} bytes; this is no PostgreSQL server"
-            )));
-        }
-        Ok(Some(length + 1))
-    }
-
-    async fn fill(&mut self, stream: &mut Stream) -> io::Result<()> {
-        if self.start > 0 {
-            self.bytes.copy_within(self.start..self.end, 0);
-            self.end -= self.start;
-            self.start = 0;
-        }
-        let wanted = self.expected()?.unwrap_or(BUFFER).max(BUFFER);
-        if self.bytes.len() < wanted {
-            // By steps: what was announced need not come.
-            let step = (self.end * 2).clamp(BUFFER, wanted);
-            self.bytes.resize(self.bytes.len().max(step), 0);
-        }
-        let read = stream.read(&mut self.bytes[self.end..]).await?;
-        if read == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        self.end += read;
-        Ok(())
-    }
-}
-
 /// Whether another session may be missing without harm: the server is only out of connections.
 pub fn is_full(error: &Error) -> bool {
     error.kind == ErrorKind::Transient && fault::code(error) == Some("53300")
@@ -553,27 +490,6 @@ mod tests {
             ("", "''"),
         ] {
             assert_eq!(literal(text), expected);
-        }
-    }
-
-    #[test]
-    fn messages_are_taken_whole_or_not_at_all() {
-        let mut inbox = Inbox::new();
-        let put = |inbox: &mut Inbox, bytes: &[u8]| {
-            inbox.bytes[inbox.end..inbox.end + bytes.len()].copy_from_slice(bytes);
-            inbox.end += bytes.len();
-        };
-        put(&mut inbox, &[b'd', 0, 0, 0]);
-        assert_eq!(inbox.message().unwrap(), None);
-        put(&mut inbox, &[6, 1]);
-        assert_eq!(inbox.message().unwrap(), None);
-        put(&mut inbox, &[2, b'Z', 0, 0, 0, 4]);
-        assert_eq!(inbox.message().unwrap(), Some((b'd', 5..7)));
-        assert_eq!(inbox.message().unwrap(), Some((b'Z', 12..12)));
-        for bad in [[b'd', 0, 0, 0, 3], [b'd', 0xff, 0xff, 0xff, 0xff]] {
-            put(&mut inbox, &bad);
-            inbox.message().unwrap_err();
-            inbox.start = inbox.end;
         }
     }
 

@@ -224,8 +224,8 @@ fn numeric(modifier: i32) -> Reading {
     if modifier < 4 {
         return plain(number(), Kind::Numeric);
     }
-    let precision = (modifier - 4) >> 16 & 0xffff;
-    let scale = ((modifier - 4 & 0x7ff) ^ 1024) - 1024;
+    let precision = ((modifier - 4) >> 16) & 0xffff;
+    let scale = (((modifier - 4) & 0x7ff) ^ 1024) - 1024;
     // 18 digits always fit the 64 bits that an integer column has; upstream cuts longer ones.
     let schema = if scale == 0 && precision <= 18 { integer() } else { number() };
     if precision > 38 || !(0..=precision).contains(&scale) {
@@ -289,7 +289,7 @@ mod tests {
     }
 
     fn numeric_modifier(precision: i32, scale: i32) -> i32 {
-        (precision << 16 | scale & 0x7ff) + 4
+        ((precision << 16) | (scale & 0x7ff)) + 4
     }
 
     #[test]

@@ -117,10 +117,12 @@ async fn read_until(
                     let seen = &mut seen[names.iter().position(|name| *name == own.descriptor).unwrap()];
                     seen.states.push((seen.rows.len(), state));
                 }
-                SourceMessage::Status { stream, status: StreamStatus::Complete { read } } => {
-                    seen[stream.0].read = Some(read);
+                SourceMessage::Last { stream, state, read } => {
+                    let seen = &mut seen[stream.0];
+                    seen.states.push((seen.rows.len(), state));
+                    seen.read = Some(read);
                 }
-                SourceMessage::Status { .. } => {}
+                SourceMessage::Status { status, .. } => assert_eq!(status, StreamStatus::Started),
                 SourceMessage::Log { message, .. } => logs.push(message),
             }
         }

@@ -103,6 +103,36 @@ async fn a_keyless_table_is_read_in_one_snapshot() {
     writer.wait().unwrap();
 }
 
+/// What is taken from the first chunk is put down in the second, thousands of times a second.
+#[tokio::test]
+async fn all_chunks_see_the_same_moment() {
+    let database = Database::new().await;
+    database.sql(&(big("keyed", "PRIMARY KEY") + &big("keyless", "") + "CREATE INDEX ON keyless (id)"));
+    let config = database.config();
+    for name in ["keyed", "keyless"] {
+        let stream = full(&config, name).await;
+        let mut writer = database.beside(&format!(
+            "DO $$ BEGIN FOR i IN 1..10000000 LOOP
+                 UPDATE {name} SET n = n - 1 WHERE id = 1 + i % 500;
+                 UPDATE {name} SET n = n + 1 WHERE id = 20000 + i % 500;
+                 COMMIT;
+             END LOOP; END $$"
+        ));
+        let started = std::time::Instant::now();
+        while database.sql(&format!("SELECT count(*) FROM {name} WHERE n <> 0")) == "0" {
+            assert!(started.elapsed() < PATIENCE);
+        }
+        for _ in 0..5 {
+            let seen = read(&config, vec![stream.clone()], vec![]).await.one();
+            let sum: i64 = seen.column(1).iter().map(|n| n.parse::<i64>().unwrap()).sum();
+            assert_eq!((seen.rows.len() as i64, sum), (ROWS, 0), "{name}");
+        }
+        writer.kill().unwrap();
+        writer.wait().unwrap();
+        database.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'DO%'");
+    }
+}
+
 /// Each id that was there throughout, exactly once.
 fn check_stayed(rows: &[Vec<String>], what: &str) {
     let mut counts: HashMap<i64, usize> = HashMap::new();

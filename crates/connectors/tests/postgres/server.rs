@@ -148,6 +148,8 @@ fn running(folder: &Path) -> Option<u16> {
     Some(port)
 }
 
+// The keeper outlives us on purpose.
+#[allow(clippy::zombie_processes)]
 fn start(folder: &Path) -> u16 {
     let _ = fs::remove_dir_all(folder);
     fs::create_dir_all(folder).unwrap();

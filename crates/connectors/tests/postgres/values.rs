@@ -194,3 +194,34 @@ async fn one_huge_value() {
     let lengths: Vec<usize> = seen.column(1).iter().map(|text| text.len()).collect();
     assert_eq!(lengths, [1, 25_000_000, 1]);
 }
+
+/// Values of all sizes, made by the server, which is also asked what they are.
+#[tokio::test]
+async fn values_by_chance() {
+    let database = Database::new().await;
+    database.sql(
+        "SELECT setseed(0.42);
+         CREATE TABLE t AS SELECT
+             ((random() - 0.5) * 10 ^ ((random() * 60)::int - 30))::numeric * (10::numeric ^ (random() * 40)::int) AS n,
+             ((random() - 0.5) * 10 ^ ((random() * 24)::int))::numeric(38, 12) AS d,
+             round(((random() - 0.5) * 1e18)::numeric)::numeric(18, 0) AS i,
+             gen_random_uuid() AS u,
+             decode(repeat(md5(random()::text), (random() * 5)::int), 'hex') AS b,
+             date '4713-01-01 BC' + (random() * 2147000000)::int AS day,
+             timestamptz 'epoch' + ((random() - 0.4) * 200000000000)::bigint * interval '1 s' AS at,
+             (time '00:00' + random() * interval '1 day')::timetz AT TIME ZONE (((random() - 0.5) * 30)::int || ' hours')::interval AS z
+         FROM generate_series(1, 5000);
+         CREATE VIEW truth AS SELECT n, n::text AS n_, d, d::text AS d_, i, i::text AS i_, u, u::text AS u_, b, b::text AS b_,
+             day, (day - date '1970-01-01')::text AS day_, at, (extract(epoch FROM at) * 1000000)::bigint::text AS at_,
+             z, to_char('2000-01-01'::date + z::time, 'HH24:MI:SS.US') || to_char(extract(timezone_hour FROM z), 'SG00') || ':00' AS z_
+         FROM t",
+    );
+    let config = database.config();
+    let seen = read(&config, vec![full(&config, "truth").await], vec![]).await.one();
+    assert_eq!((seen.rows.len(), seen.changes.len()), (5000, 0));
+    for row in &seen.rows {
+        for pair in row.chunks(2) {
+            assert_eq!(pair[0], pair[1], "{row:?}");
+        }
+    }
+}
