@@ -14,6 +14,10 @@
 //! | time, with or without zone | Time32, Time64 (without only), Utf8 |
 //! | array, object, union | Utf8 with JSON text |
 //!
+//! Values that some databases have and others do not: the greatest and the least Date32 and Timestamp(µs) are `infinity`
+//! and `-infinity`, floats may be NaN and infinite, Utf8 numbers may be `NaN`, `Infinity`, `-Infinity`, and a Time64 may be
+//! 24:00:00. A destination without them makes them NULL and a change (Invariant 8).
+//!
 //! Rows that are decoded from JSON ([`crate::decode`]) carry a number as Utf8, so that no digit is lost on the way.
 
 use arrow_array::{Array, RecordBatch};
