@@ -38,6 +38,8 @@ pub struct Relation {
     pub pages: i64,
     /// The server hides rows from the role.
     pub hides_rows: bool,
+    /// The role may read all of it. Rights to some columns allow neither to lock the table nor to ask for its pages.
+    pub is_granted: bool,
     /// Fields of the primary key.
     pub key: Vec<String>,
     pub correlation: Option<f64>,
@@ -67,7 +69,7 @@ impl Relation {
 
     /// Whether it has pages of its own that can be read by ranges.
     pub fn has_ranges(&self, version: u32) -> bool {
-        matches!(self.sort, 'r' | 'm') && version >= RANGES_SINCE
+        matches!(self.sort, 'r' | 'm') && self.is_granted && version >= RANGES_SINCE
     }
 
     /// Whether reading in the order of the key costs about as much as reading the pages in their order.
@@ -131,6 +133,7 @@ fn relation(row: Row) -> Option<Relation> {
         sort: next()??.chars().next()?,
         pages: next()??.parse().ok()?,
         hides_rows: next()?? == "t",
+        is_granted: next()?? == "t",
         key: match next()? {
             Some(names) => serde_json::from_str(&names).ok()?,
             None => Vec::new(),

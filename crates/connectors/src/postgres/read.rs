@@ -170,7 +170,7 @@ impl Reading<'_> {
     /// would make it look empty.
     pub(super) async fn begin(&mut self) -> Result<Option<Extent>> {
         let mut sql = BEGIN.to_owned();
-        if matches!(self.relation.sort, 'r' | 'p') {
+        if matches!(self.relation.sort, 'r' | 'p') && self.relation.is_granted {
             sql += &format!("; LOCK TABLE {} IN ACCESS SHARE MODE", self.relation.sql_name());
         }
         self.session().query(&sql).await?;

@@ -6,6 +6,7 @@ select
     c.relkind,
     c.relpages,
     row_security_active(c.oid),
+    has_table_privilege(c.oid, 'SELECT'),
     -- The primary key, in its declared order, if all of it may be read.
     (
         select json_agg(a.attname order by k.place)

@@ -153,6 +153,11 @@ async fn only_what_the_role_may_read() {
     assert_eq!(names, ["public.open", "public.partly"]);
     assert_eq!(columns(&catalog.streams[1]), ["name"]);
     assert!(keys(&catalog.streams[1]).is_empty());
+    database.sql("INSERT INTO partly VALUES (1, 'x', 9)");
+    let seen = read(&config, vec![full(&config, "partly").await], vec![]).await.one();
+    assert_eq!(seen.rows, [["x"]]);
+    let seen = read(&config, vec![by(&config, "partly", "name").await], vec![]).await.one();
+    assert_eq!(seen.rows, [["x"]]);
     let config = database.config_with(json!({"schemas": ["hidden"]}));
     let names: Vec<String> =
         discover(&config).await.streams.iter().map(|stream| stream.descriptor.to_string()).collect();
