@@ -81,9 +81,13 @@ fn a_ghost_at_the_swap_writes_nothing() {
     check(("full_refresh", "overwrite"), "complete-begin", None);
 }
 
-/// Without the fence in the transaction of the swap the ghost's table takes the place of its successor's.
+/// Without the fence in the transaction of the swap the ghost's table takes the place of its successor's, unless the ghost
+/// learns in time that its lease is gone: a few tries are enough to see it.
 #[test]
-#[should_panic(expected = "the ghost wrote")]
 fn a_swap_without_the_fence_is_noticed() {
-    check(("full_refresh", "overwrite"), "complete-begin", Some("swap-without-fence"));
+    let unnoticed = || {
+        std::panic::catch_unwind(|| check(("full_refresh", "overwrite"), "complete-begin", Some("swap-without-fence")))
+            .is_ok()
+    };
+    assert!((0..6).any(|_| !unnoticed()), "the bug swap-without-fence went unnoticed");
 }
