@@ -131,13 +131,17 @@ fn explain(path: String, error: &serde_json::Error) -> Error {
     if let Some(field) = text.strip_prefix("duplicate field `").and_then(|rest| rest.strip_suffix('`')) {
         return Error::invalid(join(&path, field), "is given twice");
     }
-    if let Some((word, allowed)) = text.strip_prefix("unknown variant `").and_then(|rest| rest.split_once("`, expected ")) {
+    if let Some((word, allowed)) =
+        text.strip_prefix("unknown variant `").and_then(|rest| rest.split_once("`, expected "))
+    {
         let allowed = allowed.strip_prefix("one of ").unwrap_or(allowed).replace("` or `", "`, `").replace('`', "");
         let shown: String = word.chars().take(100).collect();
         return Error::invalid(path, format!("`{shown}` is not one of: {allowed}")).with_value(shown);
     }
     for lead in ["invalid type: ", "invalid value: "] {
-        let Some((got, expected)) = text.strip_prefix(lead).and_then(|rest| rest.rsplit_once(", expected ")) else { continue };
+        let Some((got, expected)) = text.strip_prefix(lead).and_then(|rest| rest.rsplit_once(", expected ")) else {
+            continue;
+        };
         if got == "null" {
             return Error::invalid(path, format!("is required: expected {}, got null", wanted(expected)));
         }
@@ -217,7 +221,9 @@ impl<'de, const MAX: usize> Deserialize<'de> for Text<MAX> {
         let text = String::deserialize(deserializer)?;
         let length = text.chars().count();
         if length > MAX {
-            return Err(serde::de::Error::custom(format_args!("is too long: {length} characters, at most {MAX} are accepted")));
+            return Err(serde::de::Error::custom(format_args!(
+                "is too long: {length} characters, at most {MAX} are accepted"
+            )));
         }
         Ok(Self(text))
     }
@@ -309,21 +315,35 @@ mod tests {
             (r#"{"id":"ID","name":"123456"}"#, "name", "is too long: 6 characters, at most 5 are accepted"),
             (r#"{"id":"ID","name":7}"#, "name", "expected a string, got a number"),
             (r#"{"id":"ID","kind":"FULL"}"#, "kind", "`FULL` is not one of: full_refresh, incremental"),
-            (r#"{"id":"ID","count":1.5}"#, "count", "expected a whole number, got a number that is not whole or out of range"),
+            (
+                r#"{"id":"ID","count":1.5}"#,
+                "count",
+                "expected a whole number, got a number that is not whole or out of range",
+            ),
             (r#"{"id":"ID","count":99999999999}"#, "count", "expected a whole number, got a number"),
             (r#"{"id":"ID","parts":[{"path":["a"]},{}]}"#, "parts[1].path", "is required"),
             (r#"{"id":"ID","parts":[{"path":["a",3]}]}"#, "parts[0].path[1]", "expected a string, got a number"),
             (r#"{"id":"ID","id":"ID"}"#, "id", "is given twice"),
             (r#"{"id":"ID","name":"a\u0000"}"#, "name", "the character U+0000 is not accepted"),
-            (r#"{"id":"ID","connectionConfiguration":"hunter2"}"#, "connectionConfiguration", "expected an object, or the JSON text of one"),
-            (r#"{"id":"ID","connectionConfiguration":"5"}"#, "connectionConfiguration", "expected an object, or the JSON text of one"),
+            (
+                r#"{"id":"ID","connectionConfiguration":"hunter2"}"#,
+                "connectionConfiguration",
+                "expected an object, or the JSON text of one",
+            ),
+            (
+                r#"{"id":"ID","connectionConfiguration":"5"}"#,
+                "connectionConfiguration",
+                "expected an object, or the JSON text of one",
+            ),
         ];
         for (body, path, message) in cases {
             let error = parse::<Sample>(body.replace("ID", ID).as_bytes()).unwrap_err();
             let violation = &error.violations[0];
             assert_eq!((violation.property_path.as_str(), violation.message.as_str()), (*path, *message), "{body}");
         }
-        for (body, path) in [(deep.as_str(), "free"), (r#"{"id":"#, ""), (r#"{"id":"x""#, "id"), (r#"{"id":"ID"} x"#, "")] {
+        for (body, path) in
+            [(deep.as_str(), "free"), (r#"{"id":"#, ""), (r#"{"id":"x""#, "id"), (r#"{"id":"ID"} x"#, "")]
+        {
             let error = parse::<Sample>(body.replace("ID", ID).as_bytes()).unwrap_err();
             assert!(error.violations[0].property_path.starts_with(path), "{path}: {error}");
         }
@@ -337,11 +357,19 @@ mod tests {
     #[test]
     fn sloppy_bodies_are_understood() {
         let upper = ID.to_uppercase();
-        let sample: Sample = parse(format!("\u{feff} {{\"id\":\"{upper}\",\"name\":null,\"unknown\":[1]}}\n").as_bytes()).unwrap();
+        let sample: Sample =
+            parse(format!("\u{feff} {{\"id\":\"{upper}\",\"name\":null,\"unknown\":[1]}}\n").as_bytes()).unwrap();
         assert_eq!(sample.id.to_string(), ID);
         assert!(sample.name.is_none());
-        for (text, expected) in [(r#""{\"a\":1}""#, r#"{"a":1}"#), ("[]", "{}"), (r#""[]""#, "{}"), (r#""{}""#, "{}"), (r#"{"a":1}"#, r#"{"a":1}"#)] {
-            let sample: Sample = parse(format!(r#"{{"id":"{ID}","connectionConfiguration":{text}}}"#).as_bytes()).unwrap();
+        for (text, expected) in [
+            (r#""{\"a\":1}""#, r#"{"a":1}"#),
+            ("[]", "{}"),
+            (r#""[]""#, "{}"),
+            (r#""{}""#, "{}"),
+            (r#"{"a":1}"#, r#"{"a":1}"#),
+        ] {
+            let sample: Sample =
+                parse(format!(r#"{{"id":"{ID}","connectionConfiguration":{text}}}"#).as_bytes()).unwrap();
             assert_eq!(sample.connection_configuration.unwrap().0.to_string(), expected);
         }
     }

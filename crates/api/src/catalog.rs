@@ -173,7 +173,12 @@ impl From<AirbyteStream> for Stream {
             supported_sync_modes: stream.supported_sync_modes.unwrap_or_default().into_iter().map(Into::into).collect(),
             source_defined_cursor: stream.source_defined_cursor,
             default_cursor_field: texts(stream.default_cursor_field.unwrap_or_default()),
-            source_defined_primary_key: stream.source_defined_primary_key.unwrap_or_default().into_iter().map(texts).collect(),
+            source_defined_primary_key: stream
+                .source_defined_primary_key
+                .unwrap_or_default()
+                .into_iter()
+                .map(texts)
+                .collect(),
             is_resumable: None,
             is_file_based: None,
             extra: Map::new(),
@@ -253,7 +258,10 @@ mod tests {
             (json!({"streams": [{"stream": {"name": "a"}}]}), "streams[0].config"),
             (json!({"streams": [{"stream": {}, "config": {}}]}), "streams[0].stream.name"),
             (json!({"streams": [{"stream": {"name": "a", "jsonSchema": 5}}]}), "streams[0].stream.jsonSchema"),
-            (json!({"streams": [{"stream": {"name": "a"}, "config": {"syncMode": "full"}}]}), "streams[0].config.syncMode"),
+            (
+                json!({"streams": [{"stream": {"name": "a"}, "config": {"syncMode": "full"}}]}),
+                "streams[0].config.syncMode",
+            ),
             (
                 json!({"streams": [{"stream": {"name": "a"}, "config": {"syncMode": "incremental", "destinationSyncMode": "overwrite_dedup"}}]}),
                 "streams[0].config.destinationSyncMode",

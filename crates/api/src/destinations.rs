@@ -1,12 +1,7 @@
 //! Destinations over HTTP: their life and their check. The rules are in [`control::actors`]; `sources` is its twin.
 
 use axum::{extract::State, http::StatusCode};
-use control::{
-    actors::Actor,
-    connections::search::ActorSearch,
-    discovery::Unsaved,
-    runner::ActorKind::Destination,
-};
+use control::{actors::Actor, connections::search::ActorSearch, discovery::Unsaved, runner::ActorKind::Destination};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
@@ -126,28 +121,44 @@ impl From<DestinationCoreConfig> for Unsaved {
     }
 }
 
-async fn create(State(app): State<AppState>, Body(body): Body<DestinationCreate>) -> ApiResult<Answer<DestinationRead>> {
+async fn create(
+    State(app): State<AppState>,
+    Body(body): Body<DestinationCreate>,
+) -> ApiResult<Answer<DestinationRead>> {
     let config = body.connection_configuration.0;
     let name = name_of(body.name.as_ref());
-    let created = app.control.create_actor(Destination, body.workspace_id, body.destination_definition_id, name, config).await?;
+    let created =
+        app.control.create_actor(Destination, body.workspace_id, body.destination_definition_id, name, config).await?;
     Ok(Answer(created.into()))
 }
 
-async fn get(State(app): State<AppState>, Body(body): Body<DestinationIdRequestBody>) -> ApiResult<Answer<DestinationRead>> {
+async fn get(
+    State(app): State<AppState>,
+    Body(body): Body<DestinationIdRequestBody>,
+) -> ApiResult<Answer<DestinationRead>> {
     Ok(Answer(app.control.actor(Destination, body.destination_id).await?.into()))
 }
 
-async fn list(State(app): State<AppState>, Body(body): Body<WorkspaceIdRequestBody>) -> ApiResult<Answer<DestinationReadList>> {
+async fn list(
+    State(app): State<AppState>,
+    Body(body): Body<WorkspaceIdRequestBody>,
+) -> ApiResult<Answer<DestinationReadList>> {
     let destinations = app.control.actors(Destination, Some(body.workspace_id)).await?;
     Ok(Answer(DestinationReadList { destinations: destinations.into_iter().map(Into::into).collect() }))
 }
 
-async fn search(State(app): State<AppState>, Body(body): Body<DestinationSearch>) -> ApiResult<Answer<DestinationReadList>> {
+async fn search(
+    State(app): State<AppState>,
+    Body(body): Body<DestinationSearch>,
+) -> ApiResult<Answer<DestinationReadList>> {
     let destinations = app.control.search_actors(Destination, &body.into()).await?;
     Ok(Answer(DestinationReadList { destinations: destinations.into_iter().map(Into::into).collect() }))
 }
 
-async fn update(State(app): State<AppState>, Body(body): Body<DestinationUpdate>) -> ApiResult<Answer<DestinationRead>> {
+async fn update(
+    State(app): State<AppState>,
+    Body(body): Body<DestinationUpdate>,
+) -> ApiResult<Answer<DestinationRead>> {
     let config = body.connection_configuration.0;
     Ok(Answer(app.control.update_actor(Destination, body.destination_id, body.name.as_str(), config).await?.into()))
 }
@@ -157,12 +168,18 @@ async fn delete(State(app): State<AppState>, Body(body): Body<DestinationIdReque
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn check(State(app): State<AppState>, Body(body): Body<DestinationIdRequestBody>) -> ApiResult<Answer<CheckConnectionRead>> {
+async fn check(
+    State(app): State<AppState>,
+    Body(body): Body<DestinationIdRequestBody>,
+) -> ApiResult<Answer<CheckConnectionRead>> {
     let check = app.control.check_actor(Destination, body.destination_id).await?;
     Ok(Answer(CheckConnectionRead::of(check, ConfigType::CheckConnectionDestination)))
 }
 
-async fn check_for_update(State(app): State<AppState>, Body(body): Body<DestinationUpdate>) -> ApiResult<Answer<CheckConnectionRead>> {
+async fn check_for_update(
+    State(app): State<AppState>,
+    Body(body): Body<DestinationUpdate>,
+) -> ApiResult<Answer<CheckConnectionRead>> {
     let check = app.control.check_update(Destination, body.destination_id, body.connection_configuration.0).await?;
     Ok(Answer(CheckConnectionRead::of(check, ConfigType::CheckConnectionDestination)))
 }

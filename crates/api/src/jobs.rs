@@ -343,11 +343,17 @@ impl From<JobInfo> for JobInfoRead {
     }
 }
 
-async fn sync(State(state): State<AppState>, Body(request): Body<ConnectionIdRequestBody>) -> ApiResult<Answer<JobInfoRead>> {
+async fn sync(
+    State(state): State<AppState>,
+    Body(request): Body<ConnectionIdRequestBody>,
+) -> ApiResult<Answer<JobInfoRead>> {
     Ok(Answer(state.control.sync(request.connection_id).await?.into()))
 }
 
-async fn reset(State(state): State<AppState>, Body(request): Body<ConnectionIdRequestBody>) -> ApiResult<Answer<JobInfoRead>> {
+async fn reset(
+    State(state): State<AppState>,
+    Body(request): Body<ConnectionIdRequestBody>,
+) -> ApiResult<Answer<JobInfoRead>> {
     Ok(Answer(state.control.reset(request.connection_id, None).await?.into()))
 }
 

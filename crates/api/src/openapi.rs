@@ -73,7 +73,8 @@ fn described(operation: &Value, wanted: &mut BTreeSet<String>) -> Value {
     });
     if let Some(schema) = operation["request"]["schema"].as_str() {
         wanted.insert(schema.to_owned());
-        entry["requestBody"] = json!({ "required": true, "content": { "application/json": { "schema": reference(schema) } } });
+        entry["requestBody"] =
+            json!({ "required": true, "content": { "application/json": { "schema": reference(schema) } } });
     }
     entry
 }

@@ -102,7 +102,10 @@ async fn get(State(state): State<AppState>, Body(body): Body<OperationIdRequest>
     Ok(Answer(state.control.operation(body.operation_id).await?.into()))
 }
 
-async fn list(State(state): State<AppState>, Body(body): Body<ConnectionIdRequestBody>) -> ApiResult<Answer<OperationReadList>> {
+async fn list(
+    State(state): State<AppState>,
+    Body(body): Body<ConnectionIdRequestBody>,
+) -> ApiResult<Answer<OperationReadList>> {
     let operations = state.control.operations_of(body.connection_id).await?;
     Ok(Answer(OperationReadList { operations: operations.into_iter().map(Into::into).collect() }))
 }

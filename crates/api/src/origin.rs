@@ -15,8 +15,9 @@ use crate::error::ApiError;
 pub(crate) async fn guard(request: Request, next: Next) -> Response {
     match request.headers().get(header::ORIGIN) {
         Some(origin) if !is_of_this_machine(origin) => {
-            let error = Error::new(ErrorKind::Invalid, "foreign_origin", "A web page from elsewhere may not call this API.")
-                .with_hint("Call it from a program, or from a page that is served from localhost.");
+            let error =
+                Error::new(ErrorKind::Invalid, "foreign_origin", "A web page from elsewhere may not call this API.")
+                    .with_hint("Call it from a program, or from a page that is served from localhost.");
             ApiError::with_status(StatusCode::FORBIDDEN, error).into_response()
         }
         _ => next.run(request).await,

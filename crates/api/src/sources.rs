@@ -171,7 +171,10 @@ async fn get(State(app): State<AppState>, Body(body): Body<SourceIdRequestBody>)
     Ok(Answer(app.control.actor(Source, body.source_id).await?.into()))
 }
 
-async fn list(State(app): State<AppState>, Body(body): Body<WorkspaceIdRequestBody>) -> ApiResult<Answer<SourceReadList>> {
+async fn list(
+    State(app): State<AppState>,
+    Body(body): Body<WorkspaceIdRequestBody>,
+) -> ApiResult<Answer<SourceReadList>> {
     let sources = app.control.actors(Source, Some(body.workspace_id)).await?;
     Ok(Answer(SourceReadList { sources: sources.into_iter().map(Into::into).collect() }))
 }
@@ -191,12 +194,18 @@ async fn delete(State(app): State<AppState>, Body(body): Body<SourceIdRequestBod
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn check(State(app): State<AppState>, Body(body): Body<SourceIdRequestBody>) -> ApiResult<Answer<CheckConnectionRead>> {
+async fn check(
+    State(app): State<AppState>,
+    Body(body): Body<SourceIdRequestBody>,
+) -> ApiResult<Answer<CheckConnectionRead>> {
     let check = app.control.check_actor(Source, body.source_id).await?;
     Ok(Answer(CheckConnectionRead::of(check, ConfigType::CheckConnectionSource)))
 }
 
-async fn check_for_update(State(app): State<AppState>, Body(body): Body<SourceUpdate>) -> ApiResult<Answer<CheckConnectionRead>> {
+async fn check_for_update(
+    State(app): State<AppState>,
+    Body(body): Body<SourceUpdate>,
+) -> ApiResult<Answer<CheckConnectionRead>> {
     let check = app.control.check_update(Source, body.source_id, body.connection_configuration.0).await?;
     Ok(Answer(CheckConnectionRead::of(check, ConfigType::CheckConnectionSource)))
 }

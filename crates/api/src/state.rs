@@ -1,7 +1,10 @@
 //! The state of a connection: get, create_or_update.
 
 use axum::extract::State;
-use control::{Error, state::{CurrentState, StateWrite, word}};
+use control::{
+    Error,
+    state::{CurrentState, StateWrite, word},
+};
 use protocol::{Json, StreamDescriptor, StreamState};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -137,7 +140,10 @@ impl ConnectionStateWrite {
                     return Err(Error::invalid(path, "stateType is global, so this object is required"));
                 };
                 let shared = object(given(global.shared_state), &format!("{path}.shared_state"))?;
-                Ok(StateWrite::Global { shared, streams: blobs(global.stream_states, &format!("{path}.streamStates"))? })
+                Ok(StateWrite::Global {
+                    shared,
+                    streams: blobs(global.stream_states, &format!("{path}.streamStates"))?,
+                })
             }
         }
     }
@@ -176,7 +182,10 @@ fn object(blob: Option<Json>, path: &str) -> Result<Option<Json>, Error> {
     Json::parse("{}".to_owned()).map(Some).map_err(|_| Error::invalid(path, "Expected an object"))
 }
 
-async fn get(State(state): State<AppState>, Body(body): Body<ConnectionIdRequestBody>) -> ApiResult<Answer<ConnectionState>> {
+async fn get(
+    State(state): State<AppState>,
+    Body(body): Body<ConnectionIdRequestBody>,
+) -> ApiResult<Answer<ConnectionState>> {
     let current = state.control.state(body.connection_id).await?;
     Ok(Answer(ConnectionState::of(body.connection_id, current)))
 }

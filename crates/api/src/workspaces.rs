@@ -143,7 +143,9 @@ impl From<NotificationBody> for Notification {
             notification_type: body.notification_type,
             send_on_success: body.send_on_success.unwrap_or(false),
             send_on_failure: body.send_on_failure.unwrap_or(true),
-            slack_configuration: body.slack_configuration.map(|slack| SlackConfiguration { webhook: slack.webhook.into() }),
+            slack_configuration: body
+                .slack_configuration
+                .map(|slack| SlackConfiguration { webhook: slack.webhook.into() }),
             customerio_configuration: body.customerio_configuration,
         }
     }
@@ -195,11 +197,17 @@ async fn create(State(app): State<AppState>, Body(body): Body<WorkspaceCreate>) 
     Ok(Answer(app.control.create_workspace(body.name.as_str(), patch).await?.into()))
 }
 
-async fn get(State(app): State<AppState>, Body(body): Body<WorkspaceIdRequestBody>) -> ApiResult<Answer<WorkspaceRead>> {
+async fn get(
+    State(app): State<AppState>,
+    Body(body): Body<WorkspaceIdRequestBody>,
+) -> ApiResult<Answer<WorkspaceRead>> {
     Ok(Answer(app.control.workspace(body.workspace_id).await?.into()))
 }
 
-async fn get_by_slug(State(app): State<AppState>, Body(body): Body<SlugRequestBody>) -> ApiResult<Answer<WorkspaceRead>> {
+async fn get_by_slug(
+    State(app): State<AppState>,
+    Body(body): Body<SlugRequestBody>,
+) -> ApiResult<Answer<WorkspaceRead>> {
     Ok(Answer(app.control.workspace_by_slug(body.slug.as_str()).await?.into()))
 }
 
@@ -225,7 +233,10 @@ async fn update(State(app): State<AppState>, Body(body): Body<WorkspaceUpdate>) 
     Ok(Answer(app.control.update_workspace(body.workspace_id, patch).await?.into()))
 }
 
-async fn update_name(State(app): State<AppState>, Body(body): Body<WorkspaceUpdateName>) -> ApiResult<Answer<WorkspaceRead>> {
+async fn update_name(
+    State(app): State<AppState>,
+    Body(body): Body<WorkspaceUpdateName>,
+) -> ApiResult<Answer<WorkspaceRead>> {
     Ok(Answer(app.control.rename_workspace(body.workspace_id, body.name.as_str()).await?.into()))
 }
 

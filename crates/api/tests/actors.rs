@@ -216,7 +216,11 @@ async fn workspaces_are_patched_and_keep_their_slugs_apart() {
     for path in ["workspaces/get", "workspaces/delete", "workspaces/update"] {
         assert_eq!(server.post(path, json!({"workspaceId": id})).await.status, 404, "{path}");
     }
-    assert_eq!(server.post("workspaces/create", json!({"name": "New"})).await.ok()["slug"], "new", "a slug becomes free again");
+    assert_eq!(
+        server.post("workspaces/create", json!({"name": "New"})).await.ok()["slug"],
+        "new",
+        "a slug becomes free again"
+    );
 }
 
 async fn status_of(server: &Server, connection: &str) -> Value {
@@ -262,8 +266,14 @@ async fn a_changed_schema_is_told_and_applied() {
     })));
     let changed = discover().await;
     let users = &changed["catalogDiff"]["transforms"][2];
-    assert_eq!(changed["catalogDiff"]["transforms"][0], json!({"transformType": "remove_stream", "streamDescriptor": {"name": "orders"}}));
-    assert_eq!(changed["catalogDiff"]["transforms"][1], json!({"transformType": "add_stream", "streamDescriptor": {"name": "lines"}}));
+    assert_eq!(
+        changed["catalogDiff"]["transforms"][0],
+        json!({"transformType": "remove_stream", "streamDescriptor": {"name": "orders"}})
+    );
+    assert_eq!(
+        changed["catalogDiff"]["transforms"][1],
+        json!({"transformType": "add_stream", "streamDescriptor": {"name": "lines"}})
+    );
     assert_eq!(
         users["updateStream"],
         json!([{"transformType": "add_field", "fieldName": ["age"], "breaking": false, "addField": {"schema": {"type": "integer"}}}])

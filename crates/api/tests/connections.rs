@@ -136,9 +136,15 @@ async fn what_a_create_refuses_is_named() {
         (basic(json!(18446744073709551615_u64), "months"), "scheduleData.basicSchedule.units"),
         (json!({"scheduleType": "cron"}), "scheduleData.cron"),
         (json!({"scheduleType": "cron", "scheduleData": {"basicSchedule": day}}), "scheduleData.basicSchedule"),
-        (json!({"scheduleType": "cron", "scheduleData": {"cron": {"cronExpression": "0 0 6 * * ?"}}}), "scheduleData.cron.cronTimeZone"),
+        (
+            json!({"scheduleType": "cron", "scheduleData": {"cron": {"cronExpression": "0 0 6 * * ?"}}}),
+            "scheduleData.cron.cronTimeZone",
+        ),
         (json!({"scheduleType": "cron", "scheduleData": cron("0 6 * * *", "UTC")}), "scheduleData.cron.cronExpression"),
-        (json!({"scheduleType": "cron", "scheduleData": cron("0 0 6 * * ?", "Mars/Olympus")}), "scheduleData.cron.cronTimeZone"),
+        (
+            json!({"scheduleType": "cron", "scheduleData": cron("0 0 6 * * ?", "Mars/Olympus")}),
+            "scheduleData.cron.cronTimeZone",
+        ),
         // Resources.
         (json!({"resourceRequirements": {"memory_limit": "ipsum"}}), "resourceRequirements.memory_limit"),
         (json!({"resourceRequirements": {"cpu_request": 1}}), "resourceRequirements.cpu_request"),
@@ -150,13 +156,26 @@ async fn what_a_create_refuses_is_named() {
         (selected(json!({"destinationSyncMode": null})), "syncCatalog.streams[0].config.destinationSyncMode"),
         (selected(json!({"selected": "yes"})), "syncCatalog.streams[0].config.selected"),
         (selected(json!({"fieldSelectionEnabled": true})), "syncCatalog.streams[0].config.selectedFields"),
-        (selected(json!({"fieldSelectionEnabled": true, "selectedFields": []})), "syncCatalog.streams[0].config.selectedFields"),
-        (selected(json!({"fieldSelectionEnabled": true, "selectedFields": [{}]})), "syncCatalog.streams[0].config.selectedFields[0].fieldPath"),
-        (selected(json!({"fieldSelectionEnabled": true, "selectedFields": [{"fieldPath": ["nope"]}]})),
-            "syncCatalog.streams[0].config.selectedFields[0].fieldPath"),
-        (json!({"syncCatalog": catalog(&[stream("users", json!({})), stream("users", json!({}))])}), "syncCatalog.streams[1].stream.name"),
-        (json!({"syncCatalog": {"streams": [{"stream": {"name": "new"}, "config": {"syncMode": "incremental", "destinationSyncMode": "append"}}]}}),
-            "syncCatalog.streams[0].stream.jsonSchema"),
+        (
+            selected(json!({"fieldSelectionEnabled": true, "selectedFields": []})),
+            "syncCatalog.streams[0].config.selectedFields",
+        ),
+        (
+            selected(json!({"fieldSelectionEnabled": true, "selectedFields": [{}]})),
+            "syncCatalog.streams[0].config.selectedFields[0].fieldPath",
+        ),
+        (
+            selected(json!({"fieldSelectionEnabled": true, "selectedFields": [{"fieldPath": ["nope"]}]})),
+            "syncCatalog.streams[0].config.selectedFields[0].fieldPath",
+        ),
+        (
+            json!({"syncCatalog": catalog(&[stream("users", json!({})), stream("users", json!({}))])}),
+            "syncCatalog.streams[1].stream.name",
+        ),
+        (
+            json!({"syncCatalog": {"streams": [{"stream": {"name": "new"}, "config": {"syncMode": "incremental", "destinationSyncMode": "append"}}]}}),
+            "syncCatalog.streams[0].stream.jsonSchema",
+        ),
     ];
     for (change, path) in cases {
         let answer = create(&server, &world, change.clone()).await;
@@ -287,7 +306,9 @@ async fn what_an_update_refuses_is_named() {
     for (change, path) in cases {
         assert_eq!(update(&server, &world, change.clone()).await.refused(), path, "{change}");
     }
-    for change in [json!({"connectionId": NOBODY}), json!({"operationIds": [NOBODY]}), json!({"sourceCatalogId": NOBODY})] {
+    for change in
+        [json!({"connectionId": NOBODY}), json!({"operationIds": [NOBODY]}), json!({"sourceCatalogId": NOBODY})]
+    {
         assert_eq!(update(&server, &world, change.clone()).await.status, StatusCode::NOT_FOUND, "{change}");
     }
     // Names that would make one table of two streams, by a change of the rule alone.
@@ -297,7 +318,10 @@ async fn what_an_update_refuses_is_named() {
         entry
     };
     update(&server, &world, json!({"syncCatalog": catalog(&[two("a"), two("b")])})).await.ok();
-    assert_eq!(update(&server, &world, json!({"namespaceDefinition": "destination"})).await.refused(), "namespaceDefinition");
+    assert_eq!(
+        update(&server, &world, json!({"namespaceDefinition": "destination"})).await.refused(),
+        "namespaceDefinition"
+    );
     let custom = json!({"namespaceDefinition": "customformat", "namespaceFormat": "x_${SOURCE_NAMESPACE}"});
     update(&server, &world, custom).await.ok();
 }
@@ -319,7 +343,10 @@ async fn a_catalog_is_replaced_whole_and_only_selected_streams_come_back() {
     });
     assert_eq!(shown[0]["config"], expected);
     assert_eq!(shown[0]["stream"]["jsonSchema"], entries[0]["stream"]["jsonSchema"]);
-    assert_eq!((&shown[1]["config"]["cursorField"], &shown[1]["config"]["primaryKey"]), (&json!(["updated_at"]), &json!([["id"]])));
+    assert_eq!(
+        (&shown[1]["config"]["cursorField"], &shown[1]["config"]["primaryKey"]),
+        (&json!(["updated_at"]), &json!([["id"]]))
+    );
     // What was read can be sent again.
     let again = update(&server, &world, json!({"syncCatalog": updated["syncCatalog"]})).await.ok();
     assert_eq!(again["syncCatalog"], updated["syncCatalog"]);
@@ -332,7 +359,8 @@ async fn a_catalog_is_replaced_whole_and_only_selected_streams_come_back() {
 async fn a_run_gets_the_selected_fields_and_the_answer_keeps_them_all() {
     let server = Server::start().await;
     let world = World::create(&server).await;
-    let config = json!({"fieldSelectionEnabled": true, "selectedFields": [{"fieldPath": ["name"]}, {"fieldPath": ["id"]}]});
+    let config =
+        json!({"fieldSelectionEnabled": true, "selectedFields": [{"fieldPath": ["name"]}, {"fieldPath": ["id"]}]});
     let entry = stream("users", config);
     let updated = update(&server, &world, json!({"syncCatalog": catalog(std::slice::from_ref(&entry))})).await.ok();
     let shown = &updated["syncCatalog"]["streams"][0];
@@ -342,7 +370,10 @@ async fn a_run_gets_the_selected_fields_and_the_answer_keeps_them_all() {
     server.runner.begun(1).await;
     let ran = server.runner.ran();
     let schema = &ran[0].catalog.streams[0].stream.json_schema;
-    assert_eq!(*schema, json!({"type": "object", "properties": {"id": {"type": "integer"}, "name": {"type": "string"}}}));
+    assert_eq!(
+        *schema,
+        json!({"type": "object", "properties": {"id": {"type": "integer"}, "name": {"type": "string"}}})
+    );
 }
 
 #[tokio::test]
@@ -394,7 +425,10 @@ async fn a_large_catalog_is_fine() {
     let body = json!({"syncCatalog": catalog(&[entry])});
     assert!(body.to_string().len() > 3_000_000);
     let created = create(&server, &world, body.clone()).await.ok();
-    assert_eq!(created["syncCatalog"]["streams"][0]["stream"]["jsonSchema"], body["syncCatalog"]["streams"][0]["stream"]["jsonSchema"]);
+    assert_eq!(
+        created["syncCatalog"]["streams"][0]["stream"]["jsonSchema"],
+        body["syncCatalog"]["streams"][0]["stream"]["jsonSchema"]
+    );
 }
 
 #[tokio::test]
@@ -469,7 +503,8 @@ async fn search_finds_the_right_one_on(backend: Backend) {
     let world = World::without_connection(&server).await;
     let (source, destination) = (&world.source, &world.destination);
     let format = "raw_${SOURCE_NAMESPACE}";
-    let custom = json!({"name": "A", "namespaceDefinition": "customformat", "namespaceFormat": format, "status": "active"});
+    let custom =
+        json!({"name": "A", "namespaceDefinition": "customformat", "namespaceFormat": format, "status": "active"});
     let a = create(&server, &world, custom).await.ok()["connectionId"].as_str().unwrap().to_owned();
     let hours = json!({"units": 2, "timeUnit": "hours"});
     let b = create(&server, &world, json!({"name": "B", "schedule": hours, "prefix": "p"})).await.ok();
@@ -490,8 +525,14 @@ async fn search_finds_the_right_one_on(backend: Backend) {
         (json!({"schedule": hours}), &only_b),
         (json!({"scheduleType": "basic", "scheduleData": {"basicSchedule": hours}}), &only_b),
         (json!({"status": "inactive"}), &only_b),
-        (json!({"source": {"name": "numbers", "sourceName": "Sample Data (Faker)", "sourceDefinitionId": source_definition()}}), &both),
-        (json!({"destination": {"destinationDefinitionId": destination_definition(), "workspaceId": world.workspace}}), &both),
+        (
+            json!({"source": {"name": "numbers", "sourceName": "Sample Data (Faker)", "sourceDefinitionId": source_definition()}}),
+            &both,
+        ),
+        (
+            json!({"destination": {"destinationDefinitionId": destination_definition(), "workspaceId": world.workspace}}),
+            &both,
+        ),
         (json!({"source": {"name": "Numbers"}}), &none),
         (json!({"source": {"connectionConfiguration": {"count": 10}}}), &both),
         (json!({"source": {"connectionConfiguration": "{\"count\": 10}"}}), &both),
@@ -527,7 +568,8 @@ async fn lists_keep_the_order_of_creation_on(backend: Backend) {
     let mut expected = Vec::new();
     // More than one piece of a long list.
     for number in 0..120 {
-        let change = json!({"name": format!("c{number}"), "operationIds": [world.operation], "syncCatalog": world.catalog});
+        let change =
+            json!({"name": format!("c{number}"), "operationIds": [world.operation], "syncCatalog": world.catalog});
         expected.push(create(&server, &world, change).await.ok());
     }
     expected.sort_by_key(|connection| connection["created_at"].as_i64());
@@ -554,9 +596,18 @@ async fn a_basic_schedule_runs_at_once_and_a_change_of_names_is_told_to_the_next
     update(&server, &world, json!({"prefix": "early_"})).await.ok();
     let state = json!({"connectionId": world.connection, "stateType": "stream", "streamState": [
         {"streamDescriptor": {"name": "users"}, "streamState": {"cursor": 5}}]});
-    server.post("state/create_or_update", json!({"connectionId": world.connection, "connectionState": state})).await.ok();
+    server
+        .post("state/create_or_update", json!({"connectionId": world.connection, "connectionState": state}))
+        .await
+        .ok();
     update(&server, &world, json!({"prefix": "p_"})).await.ok();
-    update(&server, &world, json!({"scheduleType": "basic", "scheduleData": {"basicSchedule": {"units": 1, "timeUnit": "days"}}})).await.ok();
+    update(
+        &server,
+        &world,
+        json!({"scheduleType": "basic", "scheduleData": {"basicSchedule": {"units": 1, "timeUnit": "days"}}}),
+    )
+    .await
+    .ok();
     server.runner.begun(1).await;
     let ran = server.runner.ran();
     assert!(matches!(ran[0].kind, AttemptKind::Sync));
@@ -564,9 +615,16 @@ async fn a_basic_schedule_runs_at_once_and_a_change_of_names_is_told_to_the_next
     assert_eq!(ran[0].notices.len(), 1);
     assert!(ran[0].notices[0].contains("p_users instead of early_users"), "{}", ran[0].notices[0]);
     // Told once.
-    server.control.until("the end of the first job", async |control| {
-        control.last_replication_job(world.connection.parse().unwrap()).await.unwrap().filter(|job| job.status.is_final())
-    }).await;
+    server
+        .control
+        .until("the end of the first job", async |control| {
+            control
+                .last_replication_job(world.connection.parse().unwrap())
+                .await
+                .unwrap()
+                .filter(|job| job.status.is_final())
+        })
+        .await;
     server.control.sync(world.connection.parse().unwrap()).await.unwrap();
     server.runner.begun(2).await;
     assert!(server.runner.ran()[1].notices.is_empty());
@@ -576,7 +634,8 @@ async fn a_basic_schedule_runs_at_once_and_a_change_of_names_is_told_to_the_next
 async fn the_page_of_a_connection_shows_what_its_source_offers() {
     let server = Server::start().await;
     let world = World::without_connection(&server).await;
-    let users = json!({"syncCatalog": catalog(&[world.catalog["streams"][0].clone()]), "sourceCatalogId": world.catalog_id});
+    let users =
+        json!({"syncCatalog": catalog(&[world.catalog["streams"][0].clone()]), "sourceCatalogId": world.catalog_id});
     let created = create(&server, &world, users).await.ok();
     let id = json!({"connectionId": created["connectionId"]});
     let names = |page: &Value| -> Vec<(String, bool)> {
@@ -597,10 +656,16 @@ async fn the_page_of_a_connection_shows_what_its_source_offers() {
     ]})).unwrap();
     fresh.streams[0].source_defined_cursor = Some(true);
     server.runner.discovers(Ok(fresh));
-    let page = server.post("web_backend/connections/get", with(id.clone(), json!({"withRefreshedCatalog": true}))).await.ok();
+    let page =
+        server.post("web_backend/connections/get", with(id.clone(), json!({"withRefreshedCatalog": true}))).await.ok();
     assert_eq!(names(&page), [("users".to_owned(), true), ("new".to_owned(), false)]);
     assert_eq!(page["schemaChange"], "non_breaking");
-    let kinds: Vec<&str> = page["catalogDiff"]["transforms"].as_array().unwrap().iter().map(|t| t["transformType"].as_str().unwrap()).collect();
+    let kinds: Vec<&str> = page["catalogDiff"]["transforms"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|t| t["transformType"].as_str().unwrap())
+        .collect();
     assert_eq!(kinds, ["remove_stream", "add_stream", "update_stream"]);
     assert_ne!(page["catalogId"], world.catalog_id);
     // The connection itself is as it was.

@@ -85,8 +85,18 @@ fn workspace_rows() -> Vec<Row> {
             },
             |_| Wrong::Body(422, json!({"name": "x", "defaultGeography": "asia"})),
         ),
-        row("workspaces/get", needs, |w| json!({"workspaceId": w.workspace}), |_| Wrong::Body(404, json!({"workspaceId": NOBODY}))),
-        row("workspaces/get_by_slug", needs, |_| json!({"slug": "world"}), |_| Wrong::Body(404, json!({"slug": "nobody"}))),
+        row(
+            "workspaces/get",
+            needs,
+            |w| json!({"workspaceId": w.workspace}),
+            |_| Wrong::Body(404, json!({"workspaceId": NOBODY})),
+        ),
+        row(
+            "workspaces/get_by_slug",
+            needs,
+            |_| json!({"slug": "world"}),
+            |_| Wrong::Body(404, json!({"slug": "nobody"})),
+        ),
         row(
             "workspaces/get_by_connection_id",
             Needs::Connection,
@@ -105,16 +115,23 @@ fn workspace_rows() -> Vec<Row> {
             |w| json!({"workspaceId": w.workspace, "name": "Another"}),
             |w| Wrong::Body(422, json!({"workspaceId": w.workspace})),
         ),
-        row("workspaces/delete", needs, |w| json!({"workspaceId": w.workspace}), |w| Wrong::Body(404, json!({"workspaceId": w.workspace}))),
+        row(
+            "workspaces/delete",
+            needs,
+            |w| json!({"workspaceId": w.workspace}),
+            |w| Wrong::Body(404, json!({"workspaceId": w.workspace})),
+        ),
     ]
 }
 
 fn definition_rows() -> Vec<Row> {
     let needs = Needs::Actors;
-    let of_source: fn(&World) -> Value = |w| json!({"sourceDefinitionId": source_definition(), "workspaceId": w.workspace});
+    let of_source: fn(&World) -> Value =
+        |w| json!({"sourceDefinitionId": source_definition(), "workspaceId": w.workspace});
     let of_destination: fn(&World) -> Value =
         |w| json!({"destinationDefinitionId": destination_definition(), "workspaceId": w.workspace});
-    let no_source: fn(&World) -> Wrong = |w| Wrong::Body(404, json!({"sourceDefinitionId": NOBODY, "workspaceId": w.workspace}));
+    let no_source: fn(&World) -> Wrong =
+        |w| Wrong::Body(404, json!({"sourceDefinitionId": NOBODY, "workspaceId": w.workspace}));
     let no_destination: fn(&World) -> Wrong =
         |w| Wrong::Body(404, json!({"destinationDefinitionId": NOBODY, "workspaceId": w.workspace}));
     let of_workspace: fn(&World) -> Value = |w| json!({"workspaceId": w.workspace});
@@ -148,8 +165,11 @@ fn source_rows() -> Vec<Row> {
                     "connectionConfiguration": {"count": 1}})
             },
             |w| {
-                Wrong::Body(422, json!({"workspaceId": w.workspace, "name": "s", "sourceDefinitionId": source_definition(),
-                    "connectionConfiguration": {"count": "many"}}))
+                Wrong::Body(
+                    422,
+                    json!({"workspaceId": w.workspace, "name": "s", "sourceDefinitionId": source_definition(),
+                    "connectionConfiguration": {"count": "many"}}),
+                )
             },
         ),
         row("sources/get", needs, own, nobody),
@@ -192,8 +212,11 @@ fn source_rows() -> Vec<Row> {
                     "connectionConfiguration": {"count": 1}})
             },
             |w| {
-                Wrong::Body(422, json!({"workspaceId": w.workspace, "sourceDefinitionId": source_definition(),
-                    "connectionConfiguration": "word"}))
+                Wrong::Body(
+                    422,
+                    json!({"workspaceId": w.workspace, "sourceDefinitionId": source_definition(),
+                    "connectionConfiguration": "word"}),
+                )
             },
         ),
         row("sources/delete", needs, own, nobody),
@@ -213,8 +236,11 @@ fn destination_rows() -> Vec<Row> {
                     "connectionConfiguration": {"destination_path": "b.db"}})
             },
             |w| {
-                Wrong::Body(404, json!({"workspaceId": w.workspace, "name": "d", "destinationDefinitionId": NOBODY,
-                    "connectionConfiguration": {"destination_path": "b.db"}}))
+                Wrong::Body(
+                    404,
+                    json!({"workspaceId": w.workspace, "name": "d", "destinationDefinitionId": NOBODY,
+                    "connectionConfiguration": {"destination_path": "b.db"}}),
+                )
             },
         ),
         row("destinations/get", needs, own, nobody),
@@ -312,7 +338,12 @@ fn operation_rows() -> Vec<Row> {
                 json!({"workspaceId": w.workspace, "name": "hook", "operatorConfiguration": {"operatorType": "webhook",
                     "webhook": {"webhookConfigId": NOBODY, "webhookType": "dbtCloud", "dbtCloud": {"accountId": 1, "jobId": 2}}}})
             },
-            |w| Wrong::Body(422, json!({"workspaceId": w.workspace, "name": "x", "operatorConfiguration": {"operatorType": "dbt"}})),
+            |w| {
+                Wrong::Body(
+                    422,
+                    json!({"workspaceId": w.workspace, "name": "x", "operatorConfiguration": {"operatorType": "dbt"}}),
+                )
+            },
         ),
         row(
             "operations/update",
@@ -322,8 +353,11 @@ fn operation_rows() -> Vec<Row> {
                     "dbt": {"gitRepoUrl": "https://example.org/x.git", "gitRepoBranch": "main", "dockerImage": "dbt", "dbtArguments": "run"}}})
             },
             |_| {
-                Wrong::Body(404, json!({"operationId": NOBODY, "name": "x", "operatorConfiguration":
-                    {"operatorType": "normalization", "normalization": {"option": "basic"}}}))
+                Wrong::Body(
+                    404,
+                    json!({"operationId": NOBODY, "name": "x", "operatorConfiguration":
+                    {"operatorType": "normalization", "normalization": {"option": "basic"}}}),
+                )
             },
         ),
         row("operations/get", needs, own, nobody),
@@ -346,7 +380,12 @@ fn operation_rows() -> Vec<Row> {
 fn state_rows() -> Vec<Row> {
     let needs = Needs::Connection;
     vec![
-        row("state/get", needs, |w| json!({"connectionId": w.connection}), |_| Wrong::Body(422, json!({"connectionId": 1}))),
+        row(
+            "state/get",
+            needs,
+            |w| json!({"connectionId": w.connection}),
+            |_| Wrong::Body(422, json!({"connectionId": 1})),
+        ),
         row(
             "state/create_or_update",
             needs,
@@ -355,7 +394,12 @@ fn state_rows() -> Vec<Row> {
                     "globalState": {"shared_state": {"lsn": 1}, "streamStates": [
                         {"streamDescriptor": {"name": "users", "namespace": "shop"}, "streamState": {"id": 5}}]}}})
             },
-            |_| Wrong::Body(404, json!({"connectionId": NOBODY, "connectionState": {"connectionId": NOBODY, "stateType": "stream", "streamState": []}})),
+            |_| {
+                Wrong::Body(
+                    404,
+                    json!({"connectionId": NOBODY, "connectionState": {"connectionId": NOBODY, "stateType": "stream", "streamState": []}}),
+                )
+            },
         ),
     ]
 }

@@ -76,7 +76,8 @@ async fn lists_are_newest_first_with_pages() {
         let mut body = json!({"configTypes": ["sync", "reset_connection"], "configId": world.connection});
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let list = server.post("jobs/list", body).await.ok();
-        let ids: Vec<i64> = list["jobs"].as_array().unwrap().iter().map(|job| job["job"]["id"].as_i64().unwrap()).collect();
+        let ids: Vec<i64> =
+            list["jobs"].as_array().unwrap().iter().map(|job| job["job"]["id"].as_i64().unwrap()).collect();
         (ids, list["totalJobCount"].as_i64().unwrap())
     };
     assert_eq!(list(json!({})).await, (ids.clone(), 5));
@@ -107,7 +108,10 @@ async fn what_fails_says_why() {
     let summary = &read["attempts"][0]["attempt"]["failureSummary"];
     assert_eq!(summary["partialSuccess"], true);
     let failure = &summary["failures"][0];
-    assert_eq!((failure["failureOrigin"].as_str(), failure["failureType"].as_str()), (Some("source"), Some("config_error")));
+    assert_eq!(
+        (failure["failureOrigin"].as_str(), failure["failureType"].as_str()),
+        (Some("source"), Some("config_error"))
+    );
     assert_eq!(failure["externalMessage"], "scripted ConfigError");
     assert!(failure["timestamp"].is_i64());
     // Invariant 6: the scripted connector tells its whole configuration.
@@ -134,7 +138,10 @@ async fn refusals() {
     assert_eq!(second.status, StatusCode::CONFLICT);
     server.post("connections/update", json!({"connectionId": world.connection, "status": "inactive"})).await.ok();
     let inactive = server.post("connections/sync", json!({"connectionId": world.connection})).await;
-    assert_eq!((inactive.status, inactive.body["code"].as_str()), (StatusCode::CONFLICT, Some("connection_not_active")));
+    assert_eq!(
+        (inactive.status, inactive.body["code"].as_str()),
+        (StatusCode::CONFLICT, Some("connection_not_active"))
+    );
     server.runner.release();
 }
 

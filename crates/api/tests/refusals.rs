@@ -197,7 +197,14 @@ fn changes_nothing(backend: Backend, cases: u32) {
                 check_refusal(&answer)?;
                 let after = server.store.dump().await.unwrap();
                 prop_assert!(before == after, "{path} was refused and changed the store: {}", answer.text);
-            } else if matches!(path, "connections/create" | "connections/update" | "connections/delete" | "connections/sync" | "connections/reset") {
+            } else if matches!(
+                path,
+                "connections/create"
+                    | "connections/update"
+                    | "connections/delete"
+                    | "connections/sync"
+                    | "connections/reset"
+            ) {
                 // The comparison can tell: what was not refused left a trace.
                 let after = server.store.dump().await.unwrap();
                 prop_assert!(before != after || path == "connections/update", "{path} succeeded and changed nothing");

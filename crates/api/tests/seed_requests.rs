@@ -110,10 +110,14 @@ async fn with_sensible_values() {
         let world = World::create(&server).await;
         let mut body = with_ids(&seed.body, &world);
         if seed.operation == "searchConnections" {
-            for (name, id) in [("source", ("sourceId", &world.source)), ("destination", ("destinationId", &world.destination))] {
+            for (name, id) in
+                [("source", ("sourceId", &world.source)), ("destination", ("destinationId", &world.destination))]
+            {
                 body[name] = json!({id.0: id.1});
             }
-            for (name, value) in [("name", json!("numbers <> file")), ("prefix", json!("")), ("namespaceFormat", json!(""))] {
+            for (name, value) in
+                [("name", json!("numbers <> file")), ("prefix", json!("")), ("namespaceFormat", json!(""))]
+            {
                 body[name] = value;
             }
             for name in ["schedule", "scheduleType", "scheduleData"] {

@@ -41,7 +41,13 @@ async fn stream_states_are_written_stream_by_stream() {
     assert_eq!(read().await, written);
     // An unknown stream may have one too, and `null` is the same as absent.
     let stranger = json!({"streamDescriptor": {"name": "s", "namespace": "n"}, "streamState": {}});
-    write(&server, &world, state(&[stranger.clone(), json!({"streamDescriptor": {"name": "users"}, "streamState": null})])).await.ok();
+    write(
+        &server,
+        &world,
+        state(&[stranger.clone(), json!({"streamDescriptor": {"name": "users"}, "streamState": null})]),
+    )
+    .await
+    .ok();
     assert_eq!(read().await["streamState"], json!([stranger]));
     // Types do not mix.
     let global = json!({"stateType": "global", "globalState": {"streamStates": []}});
@@ -94,14 +100,24 @@ async fn wrong_states_are_refused() {
         (json!({"stateType": "global", "globalState": {}}), "connectionState.globalState.streamStates"),
         (json!({"stateType": "other"}), "connectionState.stateType"),
         (json!({"stateType": "stream", "streamState": [{}]}), "connectionState.streamState[0].streamDescriptor"),
-        (json!({"stateType": "stream", "streamState": [one("a", json!(5))]}), "connectionState.streamState[0].streamState"),
-        (json!({"stateType": "stream", "streamState": [one("a", json!({})), one("a", json!({}))]}), "connectionState.streamState[1].streamDescriptor"),
-        (json!({"stateType": "global", "globalState": {"shared_state": "x", "streamStates": []}}), "connectionState.globalState.shared_state"),
+        (
+            json!({"stateType": "stream", "streamState": [one("a", json!(5))]}),
+            "connectionState.streamState[0].streamState",
+        ),
+        (
+            json!({"stateType": "stream", "streamState": [one("a", json!({})), one("a", json!({}))]}),
+            "connectionState.streamState[1].streamDescriptor",
+        ),
+        (
+            json!({"stateType": "global", "globalState": {"shared_state": "x", "streamStates": []}}),
+            "connectionState.globalState.shared_state",
+        ),
     ];
     for (state, path) in cases {
         assert_eq!(write(&server, &world, state.clone()).await.refused(), path, "{state}");
     }
-    let body = json!({"connectionId": world.connection, "connectionState": {"connectionId": NOBODY, "stateType": "not_set"}});
+    let body =
+        json!({"connectionId": world.connection, "connectionState": {"connectionId": NOBODY, "stateType": "not_set"}});
     assert_eq!(server.post("state/create_or_update", body).await.refused(), "connectionState.connectionId");
     // A running job would not see it.
     server.runner.then(Act::Hang);

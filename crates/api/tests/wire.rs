@@ -17,8 +17,15 @@ async fn a_body_is_json_whatever_the_headers_say() {
     let server = Server::start().await;
     let world = World::without_connection(&server).await;
     let body = json!({"sourceId": world.source.to_uppercase()}).to_string();
-    for content_type in [None, Some(""), Some("text/plain"), Some("application/x-www-form-urlencoded"), Some("application/json; charset=utf-8")] {
-        let mut request = Request::post("/api/v1/sources/get").header(header::ACCEPT, "application/json;q=1, application/json;q=0");
+    for content_type in [
+        None,
+        Some(""),
+        Some("text/plain"),
+        Some("application/x-www-form-urlencoded"),
+        Some("application/json; charset=utf-8"),
+    ] {
+        let mut request =
+            Request::post("/api/v1/sources/get").header(header::ACCEPT, "application/json;q=1, application/json;q=0");
         if let Some(content_type) = content_type {
             request = request.header(header::CONTENT_TYPE, content_type);
         }
@@ -87,7 +94,10 @@ async fn wrong_fields_are_named() {
         (json!({"connectionConfiguration": []}), "connectionConfiguration.count"),
         (json!({"connectionConfiguration": "[]"}), "connectionConfiguration.count"),
         (json!({"connectionConfiguration": {"count": 1, "keys": [{"key": 5}]}}), "connectionConfiguration.keys[0].key"),
-        (json!({"connectionConfiguration": {"count": 1, "password": "**********"}}), "connectionConfiguration.password"),
+        (
+            json!({"connectionConfiguration": {"count": 1, "password": "**********"}}),
+            "connectionConfiguration.password",
+        ),
         (json!({"connectionConfiguration": {"count": 1, "x": {"_secret": "y"}}}), "connectionConfiguration.x._secret"),
     ];
     let before = server.store.dump().await.unwrap();
@@ -117,7 +127,8 @@ async fn answers_are_compressed_when_asked() {
 async fn a_page_from_elsewhere_may_not_call() {
     let server = Server::start().await;
     for (origin, status) in [("https://example.org", 403), ("null", 403), ("http://localhost:3000", 200)] {
-        let request = Request::post("/api/v1/workspaces/list").header(header::ORIGIN, origin).body(Body::empty()).unwrap();
+        let request =
+            Request::post("/api/v1/workspaces/list").header(header::ORIGIN, origin).body(Body::empty()).unwrap();
         let answer = server.send(request).await;
         assert_eq!(answer.status.as_u16(), status, "{origin}");
         assert!(answer.body.is_object());

@@ -195,8 +195,9 @@ async fn delete_secrets(tx: &mut Tx, ids: &[String]) -> Result<()> {
 }
 
 fn text(config: &Value) -> Result<Json> {
-    Json::from_value(config)
-        .map_err(|error| Error::new(ErrorKind::Internal, "internal", "A configuration cannot be written").with_source(error))
+    Json::from_value(config).map_err(|error| {
+        Error::new(ErrorKind::Internal, "internal", "A configuration cannot be written").with_source(error)
+    })
 }
 
 impl Control {
@@ -318,7 +319,13 @@ impl Control {
     }
 
     /// Puts every clear secret of `config` away and leaves its reference.
-    async fn put_secrets(&self, tx: &mut Tx, workspace: Uuid, definition: &Definition, mut config: Value) -> Result<Value> {
+    async fn put_secrets(
+        &self,
+        tx: &mut Tx,
+        workspace: Uuid,
+        definition: &Definition,
+        mut config: Value,
+    ) -> Result<Value> {
         for taken in secrets::take(definition.connection_specification(), &config) {
             let id = tx.put_secret(workspace, &taken.clear, self.now_ms()).await?;
             secrets::put(&mut config, &taken.steps, secrets::reference(&id.to_string()));
@@ -363,7 +370,12 @@ impl Control {
     }
 }
 
-async fn resolved_anew(tx: &mut Tx, definition: &Definition, config: Value, stored: Option<&Value>) -> Result<Resolved> {
+async fn resolved_anew(
+    tx: &mut Tx,
+    definition: &Definition,
+    config: Value,
+    stored: Option<&Value>,
+) -> Result<Resolved> {
     let clear = match stored {
         Some(stored) => clear_secrets(tx, stored).await?,
         None => HashMap::new(),

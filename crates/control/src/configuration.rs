@@ -20,8 +20,12 @@ pub fn validate(specification: &Value, config: &Value) -> Result<()> {
         options = options.with_draft(Draft::Draft7);
     }
     let validator = options.build(specification).map_err(|error| {
-        Error::new(ErrorKind::Internal, "unreadable_specification", "The connector's specification is not a valid JSON schema.")
-            .with_source(error.to_string())
+        Error::new(
+            ErrorKind::Internal,
+            "unreadable_specification",
+            "The connector's specification is not a valid JSON schema.",
+        )
+        .with_source(error.to_string())
     })?;
     let mut violations = Vec::new();
     for error in validator.iter_errors(config).take(VIOLATION_LIMIT) {
@@ -68,7 +72,8 @@ fn explain_alternatives(alternatives: &[Vec<ValidationError<'static>>], violatio
         errors.iter().for_each(|error| explain(error, violations));
         return true;
     }
-    let constants: Vec<&ValidationError<'_>> = alternatives.iter().filter_map(|errors| errors.iter().find(is_constant)).collect();
+    let constants: Vec<&ValidationError<'_>> =
+        alternatives.iter().filter_map(|errors| errors.iter().find(is_constant)).collect();
     let Some(first) = constants.first() else { return false };
     if constants.iter().any(|error| error.instance_path() != first.instance_path()) {
         return false;

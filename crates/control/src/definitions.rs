@@ -149,8 +149,9 @@ fn native_profile(native: NativeConnector) -> Result<Json> {
         runs: Runs::Native(native.native.to_owned()),
         specification: native.spec,
     };
-    Json::from_value(&profile)
-        .map_err(|error| Error::new(ErrorKind::Internal, "internal", "A definition cannot be written").with_source(error))
+    Json::from_value(&profile).map_err(|error| {
+        Error::new(ErrorKind::Internal, "internal", "A definition cannot be written").with_source(error)
+    })
 }
 
 impl Control {

@@ -38,7 +38,15 @@ pub struct SynchronousJob {
 impl SynchronousJob {
     /// For what is answered from the store.
     pub fn not_run(config_id: Uuid) -> Self {
-        Self { id: Uuid::new_v4(), config_id, created_ms: 0, ended_ms: 0, succeeded: true, log_lines: Vec::new(), failure: None }
+        Self {
+            id: Uuid::new_v4(),
+            config_id,
+            created_ms: 0,
+            ended_ms: 0,
+            succeeded: true,
+            log_lines: Vec::new(),
+            failure: None,
+        }
     }
 }
 
@@ -231,8 +239,9 @@ impl Control {
         drop(tx);
         let (catalog, job) = self.ask(source_id, resolved).await;
         let Some(catalog) = catalog else { return Ok(Discovery { found: None, job, change: None }) };
-        let text = Json::from_value(&catalog)
-            .map_err(|error| Error::new(ErrorKind::Internal, "internal", "The catalog cannot be written").with_source(error))?;
+        let text = Json::from_value(&catalog).map_err(|error| {
+            Error::new(ErrorKind::Internal, "internal", "The catalog cannot be written").with_source(error)
+        })?;
         let effects = match request.connection_id {
             Some(_) => effects(&mut self.read().await?, source_id, &catalog).await?,
             None => Vec::new(),
@@ -240,7 +249,14 @@ impl Control {
         let now = self.now_ms();
         let mut tx = self.write().await?;
         let catalog_id = tx.put_catalog(&text, now).await?;
-        let fetch = CatalogFetch { id: Uuid::new_v4(), source_id, catalog_id, connector_version: version, config_hash, created_ms: now };
+        let fetch = CatalogFetch {
+            id: Uuid::new_v4(),
+            source_id,
+            catalog_id,
+            connector_version: version,
+            config_hash,
+            created_ms: now,
+        };
         tx.insert_catalog_fetch(&fetch).await?;
         let mut change = None;
         for effect in effects {
@@ -313,7 +329,8 @@ async fn apply(tx: &mut Tx, effect: Effect, now_ms: i64) -> Result<ConnectionCha
     if (row.catalog_id, row.source_catalog_id) != (looked_at.catalog_id, looked_at.source_catalog_id) {
         return Ok(ConnectionChange { changes: effect.changes, breaking: row.breaking_change, status: row.status });
     }
-    let stops = breaking || (!effect.changes.is_empty() && row.non_breaking_changes_preference.as_deref() == Some("disable"));
+    let stops =
+        breaking || (!effect.changes.is_empty() && row.non_breaking_changes_preference.as_deref() == Some("disable"));
     let before = (row.breaking_change, row.status);
     row.breaking_change = breaking;
     if stops && row.status == ConnectionStatus::Active {
@@ -379,7 +396,8 @@ mod tests {
         let store = TestStore::new(Backend::Sqlite).await;
         let clock = ManualClock::new(DateTime::UNIX_EPOCH);
         let silent = Arc::new(Silent { seen: watch::Sender::default() });
-        let control = Control::open(store.store.clone(), silent.clone(), clock.clone(), Settings::default()).await.unwrap();
+        let control =
+            Control::open(store.store.clone(), silent.clone(), clock.clone(), Settings::default()).await.unwrap();
         let workspace = control.workspaces().await.unwrap().remove(0).id;
         let unsaved = Unsaved {
             kind: ActorKind::Destination,

@@ -95,7 +95,8 @@ impl Control {
         live.local = Some(executor.clone());
         live.executor = Some(executor);
         live.lease = Some(Arc::new(lease));
-        let (schedule, house) = (scheduler::run(self.clone(), live.stop.clone()), scheduler::keep_house(self.clone(), live.stop.clone()));
+        let (schedule, house) =
+            (scheduler::run(self.clone(), live.stop.clone()), scheduler::keep_house(self.clone(), live.stop.clone()));
         live.scheduler = Some(tokio::spawn(async move {
             tokio::join!(schedule, house);
         }));

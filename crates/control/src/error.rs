@@ -120,13 +120,18 @@ impl From<store::Error> for Error {
         let error_of = |kind, code, message: &str| Self::new(kind, code, message);
         let mapped = match error.kind {
             store::ErrorKind::Unavailable => {
-                error_of(ErrorKind::Unavailable, "store_unavailable", "The store did not answer in time.").with_hint("Try again.")
-            }
-            store::ErrorKind::Conflict | store::ErrorKind::NotFound | store::ErrorKind::Fenced => {
-                error_of(ErrorKind::Conflict, "changed_meanwhile", "Something changed while the request was being answered.")
+                error_of(ErrorKind::Unavailable, "store_unavailable", "The store did not answer in time.")
                     .with_hint("Try again.")
             }
-            store::ErrorKind::Invalid => error_of(ErrorKind::Invalid, "invalid_input", "A text holds the character U+0000."),
+            store::ErrorKind::Conflict | store::ErrorKind::NotFound | store::ErrorKind::Fenced => error_of(
+                ErrorKind::Conflict,
+                "changed_meanwhile",
+                "Something changed while the request was being answered.",
+            )
+            .with_hint("Try again."),
+            store::ErrorKind::Invalid => {
+                error_of(ErrorKind::Invalid, "invalid_input", "A text holds the character U+0000.")
+            }
             store::ErrorKind::Refused | store::ErrorKind::Corrupt | store::ErrorKind::Internal => {
                 error_of(ErrorKind::Internal, "internal", "The store could not do what was asked.")
             }

@@ -111,7 +111,8 @@ impl Operation {
 
 fn stored(configuration: &OperatorConfiguration) -> Result<Json> {
     Json::from_value(configuration).map_err(|error| {
-        Error::new(ErrorKind::Internal, "unwritable_operation", "The operation cannot be written as JSON").with_source(error)
+        Error::new(ErrorKind::Internal, "unwritable_operation", "The operation cannot be written as JSON")
+            .with_source(error)
     })
 }
 
@@ -129,7 +130,12 @@ async fn row(tx: &mut Tx, id: Uuid) -> Result<store::Operation> {
 impl Control {
     /// # Errors
     /// 404: no such workspace. 422: the part that the type names is missing.
-    pub async fn create_operation(&self, workspace_id: Uuid, name: &str, configuration: OperatorConfiguration) -> Result<Operation> {
+    pub async fn create_operation(
+        &self,
+        workspace_id: Uuid,
+        name: &str,
+        configuration: OperatorConfiguration,
+    ) -> Result<Operation> {
         check_name(name)?;
         let configuration = configuration.checked("operatorConfiguration")?;
         let now_ms = self.now_ms();
@@ -150,7 +156,12 @@ impl Control {
     }
 
     /// Replaces name and configuration. A deleted operation is not found.
-    pub async fn update_operation(&self, id: Uuid, name: &str, configuration: OperatorConfiguration) -> Result<Operation> {
+    pub async fn update_operation(
+        &self,
+        id: Uuid,
+        name: &str,
+        configuration: OperatorConfiguration,
+    ) -> Result<Operation> {
         let mut tx = self.write().await?;
         let mut row = row(&mut tx, id).await?;
         if row.tombstone {
@@ -248,7 +259,9 @@ impl OperatorConfiguration {
 impl OperatorWebhook {
     /// Reads give both forms, whichever was written.
     fn completed(mut self) -> Self {
-        if let (Some(WebhookType::DbtCloud), Some(DbtCloud { account_id, job_id })) = (self.webhook_type, self.dbt_cloud) {
+        if let (Some(WebhookType::DbtCloud), Some(DbtCloud { account_id, job_id })) =
+            (self.webhook_type, self.dbt_cloud)
+        {
             self.execution_url = Some(format!("{DBT_CLOUD}{account_id}/jobs/{job_id}/run/"));
             self.execution_body = Some(DBT_CLOUD_BODY.to_owned());
         } else if let Some(dbt_cloud) = self.execution_url.as_deref().and_then(dbt_cloud_of) {

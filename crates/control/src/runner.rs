@@ -3,7 +3,10 @@
 //! The binary implements it with the engine and the connector registry; tests implement it with a script.
 
 use async_trait::async_trait;
-use protocol::{Catalog, ConfiguredCatalog, StreamDescriptor, checkpoint::{Claim, Counts}};
+use protocol::{
+    Catalog, ConfiguredCatalog, StreamDescriptor,
+    checkpoint::{Claim, Counts},
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 pub use store::ActorKind;
@@ -15,9 +18,19 @@ pub trait Runner: Send + Sync + 'static {
     /// Every connector that runs in this process, with its specification.
     fn native(&self) -> Vec<NativeConnector>;
 
-    async fn check(&self, connector: &ConnectorRef, config: Value, cancel: CancellationToken) -> Result<CheckOutcome, Failure>;
+    async fn check(
+        &self,
+        connector: &ConnectorRef,
+        config: Value,
+        cancel: CancellationToken,
+    ) -> Result<CheckOutcome, Failure>;
 
-    async fn discover(&self, connector: &ConnectorRef, config: Value, cancel: CancellationToken) -> Result<Catalog, Failure>;
+    async fn discover(
+        &self,
+        connector: &ConnectorRef,
+        config: Value,
+        cancel: CancellationToken,
+    ) -> Result<Catalog, Failure>;
 
     /// Runs one attempt to its end. Returns only after nothing of it is left running. Ledger entries are written by the
     /// implementor, under the claim.
@@ -83,7 +96,10 @@ pub struct AttemptInput {
 pub enum AttemptKind {
     Sync,
     /// Empties the final tables of these streams under the reserved origin.
-    Reset { streams: Vec<StreamDescriptor>, origin: i64 },
+    Reset {
+        streams: Vec<StreamDescriptor>,
+        origin: i64,
+    },
 }
 
 /// From source names to names in the destination.
@@ -125,7 +141,10 @@ pub type EventSink = tokio::sync::mpsc::UnboundedSender<AttemptEvent>;
 pub enum AttemptEvent {
     /// Running totals of this attempt, all streams; at most about one a second.
     Progress(Vec<StreamStats>),
-    Log { level: LogLevel, message: String },
+    Log {
+        level: LogLevel,
+        message: String,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

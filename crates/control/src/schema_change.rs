@@ -58,7 +58,8 @@ pub fn diff(old: &Catalog, new: &Catalog, configured: &SyncCatalog) -> Vec<Strea
         }
     }
     for (stream, selection) in &configured.streams {
-        let (Some(before), Some(after)) = (old_streams.get(&stream.descriptor), new_streams.get(&stream.descriptor)) else {
+        let (Some(before), Some(after)) = (old_streams.get(&stream.descriptor), new_streams.get(&stream.descriptor))
+        else {
             continue;
         };
         let fields = field_changes(before, after, &vital_fields(stream, selection));
@@ -78,11 +79,17 @@ fn vital_fields(stream: &Stream, selection: &StreamSelection) -> Vec<Vec<String>
     let mut vital = Vec::new();
     if selection.sync_mode == SyncMode::Incremental {
         let source_defined = stream.source_defined_cursor == Some(true) && !stream.default_cursor_field.is_empty();
-        let cursor = if source_defined || selection.cursor_field.is_empty() { &stream.default_cursor_field } else { &selection.cursor_field };
+        let cursor = if source_defined || selection.cursor_field.is_empty() {
+            &stream.default_cursor_field
+        } else {
+            &selection.cursor_field
+        };
         vital.push(cursor.clone());
     }
-    if matches!(selection.destination_sync_mode, DestinationSyncMode::AppendDedup | DestinationSyncMode::OverwriteDedup) {
-        let keys = if selection.primary_key.is_empty() { &stream.source_defined_primary_key } else { &selection.primary_key };
+    if matches!(selection.destination_sync_mode, DestinationSyncMode::AppendDedup | DestinationSyncMode::OverwriteDedup)
+    {
+        let keys =
+            if selection.primary_key.is_empty() { &stream.source_defined_primary_key } else { &selection.primary_key };
         vital.extend(keys.iter().cloned());
     }
     vital
@@ -94,7 +101,11 @@ fn field_changes(before: &Stream, after: &Stream, vital: &[Vec<String>]) -> Vec<
     for (path, schema) in &old {
         if !new.contains_key(path) {
             let breaking = vital.contains(path);
-            changes.push(FieldChange { path: path.clone(), breaking, kind: FieldChangeKind::Removed { schema: (*schema).clone() } });
+            changes.push(FieldChange {
+                path: path.clone(),
+                breaking,
+                kind: FieldChangeKind::Removed { schema: (*schema).clone() },
+            });
         }
     }
     for (path, schema) in &new {
@@ -113,7 +124,8 @@ fn field_changes(before: &Stream, after: &Stream, vital: &[Vec<String>]) -> Vec<
 /// A schema without the parts that are fields of their own.
 fn own_part(schema: &Value) -> Vec<(&String, &Value)> {
     let members = schema.as_object();
-    let mut own: Vec<_> = members.into_iter().flatten().filter(|(name, _)| *name != "properties" && *name != "items").collect();
+    let mut own: Vec<_> =
+        members.into_iter().flatten().filter(|(name, _)| *name != "properties" && *name != "items").collect();
     own.sort_by_key(|(name, _)| *name);
     own
 }
@@ -195,11 +207,19 @@ mod tests {
         let old = catalog(json!([users(full.clone())]));
         let cases = [
             (full.clone(), "incremental", "append_dedup", vec![]),
-            (json!({"id": {"type": "integer"}, "updated": {"type": "string"}}), "incremental", "append_dedup",
-                vec!["users-address", "users-address.city", "users-tags", "users-tags.items"]),
-            (json!({"id": {"type": "string"}, "updated": {"type": "string"}, "address": {"type": "object", "properties": {"zip": {}}},
-                    "tags": {"type": "array", "items": {"type": "integer"}}}), "full_refresh", "overwrite",
-                vec!["users-address.city", "users~id", "users+address.zip", "users~tags.items"]),
+            (
+                json!({"id": {"type": "integer"}, "updated": {"type": "string"}}),
+                "incremental",
+                "append_dedup",
+                vec!["users-address", "users-address.city", "users-tags", "users-tags.items"],
+            ),
+            (
+                json!({"id": {"type": "string"}, "updated": {"type": "string"}, "address": {"type": "object", "properties": {"zip": {}}},
+                    "tags": {"type": "array", "items": {"type": "integer"}}}),
+                "full_refresh",
+                "overwrite",
+                vec!["users-address.city", "users~id", "users+address.zip", "users~tags.items"],
+            ),
         ];
         for (properties, mode, destination, expected) in cases {
             let new = catalog(json!([users(properties)]));

@@ -397,7 +397,10 @@ mod tests {
         let (config, _) = stored();
         let mut incoming = json!({"password": "new", "keys": [{}, {}, {"value": MASK}], "host": MASK});
         let unknown = restore(&specification(), &mut incoming, Some(&config));
-        assert_eq!(unknown.iter().map(|steps| property_path(steps)).collect::<Vec<_>>(), ["connectionConfiguration.keys[2].value"]);
+        assert_eq!(
+            unknown.iter().map(|steps| property_path(steps)).collect::<Vec<_>>(),
+            ["connectionConfiguration.keys[2].value"]
+        );
         assert_eq!(incoming["password"], "new");
         let mut incoming = json!({"password": MASK});
         assert_eq!(restore(&specification(), &mut incoming, None).len(), 1);
@@ -414,7 +417,10 @@ mod tests {
     fn known_values_are_cut_out_of_texts() {
         let (_, kept) = stored();
         let redactor = Redactor::new(kept.values());
-        assert_eq!(redactor.redact("login hunter2@db with t0ken failed, pin 1234"), format!("login {MASK}@db with {MASK} failed, pin {MASK}"));
+        assert_eq!(
+            redactor.redact("login hunter2@db with t0ken failed, pin 1234"),
+            format!("login {MASK}@db with {MASK} failed, pin {MASK}")
+        );
         let key = serde_json::to_string("-----BEGIN KEY-----\nMIIEvQIBADANBgkqhkiG9w0\n-----END KEY-----").unwrap();
         let redactor = Redactor::new([&key]);
         assert!(!redactor.redact("bad line: MIIEvQIBADANBgkqhkiG9w0").contains("MIIE"));
@@ -422,7 +428,8 @@ mod tests {
 
     #[test]
     fn a_specification_that_refers_to_itself_ends() {
-        let specification = json!({"properties": {"a": {"$ref": "#"}, "s": {"airbyte_secret": true}}, "allOf": [{"$ref": "#"}]});
+        let specification =
+            json!({"properties": {"a": {"$ref": "#"}, "s": {"airbyte_secret": true}}, "allOf": [{"$ref": "#"}]});
         let mut value = json!({"a": {"a": {"s": "x"}}});
         visit(&specification, &mut value, &mut |value, _| *value = MASK.into());
         assert_eq!(value, json!({"a": {"a": {"s": MASK}}}));

@@ -59,7 +59,8 @@ impl Control {
         let connection = connections::load(&mut tx, connection_id).await?;
         if let Some(job) = tx.active_job(connection_id).await? {
             let message = format!("Job {} of this connection is active and would not see the new state", job.id);
-            return Err(Error::conflict("job_active", message).with_hint("Cancel the job, or wait for its end, then write the state."));
+            return Err(Error::conflict("job_active", message)
+                .with_hint("Cancel the job, or wait for its end, then write the state."));
         }
         let current = tx.current_state(connection_id).await?;
         check_type(&current, &write)?;
@@ -104,7 +105,9 @@ impl Control {
 fn check_type(current: &CurrentState, write: &StateWrite) -> Result<()> {
     let is = word(current);
     let becomes = write.word();
-    if is == becomes || matches!(current, CurrentState::NotSet | CurrentState::Legacy(_)) && !matches!(write, StateWrite::NotSet) {
+    if is == becomes
+        || matches!(current, CurrentState::NotSet | CurrentState::Legacy(_)) && !matches!(write, StateWrite::NotSet)
+    {
         return Ok(());
     }
     let message = match write {
@@ -196,7 +199,8 @@ mod tests {
         let name = |name: &str| StreamDescriptor::new(None, name);
         let old = |stream: &str| StreamState::new(name(stream), Some(json("1")));
         let current = CurrentState::Global { shared: None, streams: vec![old("a"), old("b"), old("c")] };
-        let given = vec![(name("b"), None), (name("c"), Some(json("2"))), (name("d"), Some(json("3"))), (name("e"), None)];
+        let given =
+            vec![(name("b"), None), (name("c"), Some(json("2"))), (name("d"), Some(json("3"))), (name("e"), None)];
         let merged = merged(&current, given);
         let texts: Vec<(&str, &str)> =
             merged.iter().map(|s| (s.descriptor.name.as_str(), s.state.as_ref().unwrap().text())).collect();

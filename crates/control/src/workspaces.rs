@@ -128,16 +128,21 @@ impl Profile {
 impl Workspace {
     pub(crate) fn of(row: &store::Workspace) -> Result<Self> {
         let profile = row.doc.to().map_err(|error| {
-            Error::new(ErrorKind::Internal, "corrupt_workspace", format!("The stored workspace {} cannot be read", row.id))
-                .with_source(error)
+            Error::new(
+                ErrorKind::Internal,
+                "corrupt_workspace",
+                format!("The stored workspace {} cannot be read", row.id),
+            )
+            .with_source(error)
         })?;
         Ok(Self { id: row.id, name: row.name.clone(), slug: row.slug.clone(), profile })
     }
 }
 
 fn stored(profile: &Profile) -> Result<Json> {
-    Json::from_value(profile)
-        .map_err(|error| Error::new(ErrorKind::Internal, "internal", "The workspace cannot be written").with_source(error))
+    Json::from_value(profile).map_err(|error| {
+        Error::new(ErrorKind::Internal, "internal", "The workspace cannot be written").with_source(error)
+    })
 }
 
 /// Lower-case ASCII letters and digits, everything else one dash.
@@ -283,7 +288,13 @@ impl Control {
         self.end_all(&deprecated).await
     }
 
-    async fn patch_profile(&self, tx: &mut Tx, workspace: Uuid, profile: &mut Profile, patch: WorkspacePatch) -> Result<()> {
+    async fn patch_profile(
+        &self,
+        tx: &mut Tx,
+        workspace: Uuid,
+        profile: &mut Profile,
+        patch: WorkspacePatch,
+    ) -> Result<()> {
         if let Some(email) = patch.email.filter(|email| !email.is_empty()) {
             profile.email = Some(email);
         }
@@ -324,7 +335,8 @@ mod tests {
 
     #[test]
     fn slugs_are_plain() {
-        let cases = [("My Team", "my-team"), ("  A -- b!", "a-b"), ("日本", "workspace"), ("x_1", "x_1"), ("", "workspace")];
+        let cases =
+            [("My Team", "my-team"), ("  A -- b!", "a-b"), ("日本", "workspace"), ("x_1", "x_1"), ("", "workspace")];
         for (name, slug) in cases {
             assert_eq!(slugified(name), slug, "{name}");
         }

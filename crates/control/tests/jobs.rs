@@ -92,7 +92,11 @@ async fn attempts_that_commit_nothing_back_off_and_give_up() {
 async fn attempts_that_move_on_go_on_at_once_and_wrong_configurations_end_the_job() {
     let world = World::new().await;
     let connection = world.connect(manual()).await;
-    world.runner.then(Act::Fail(3, FailureType::SystemError)).then(Act::Die).then(Act::Fail(0, FailureType::ConfigError));
+    world
+        .runner
+        .then(Act::Fail(3, FailureType::SystemError))
+        .then(Act::Die)
+        .then(Act::Fail(0, FailureType::ConfigError));
     let job = world.control.sync(connection).await.unwrap().job.id;
     // The second one came without a wait, because the first had committed rows.
     let info = world.until_attempts(job, 2, JobStatus::Incomplete).await;

@@ -81,13 +81,17 @@ impl World {
         let clock = ManualClock::new(time(now));
         let runner = ScriptedRunner::new();
         let settings = Settings { limits, ..Settings::default() };
-        let control = Control::open(store.store.clone(), runner.clone(), clock.clone(), settings.clone()).await.unwrap();
+        let control =
+            Control::open(store.store.clone(), runner.clone(), clock.clone(), settings.clone()).await.unwrap();
         let workspace = control.workspaces().await.unwrap()[0].id;
         let config = json!({"count": 1, "password": "hunter2"});
-        let source = control.create_actor(ActorKind::Source, workspace, SOURCE_DEFINITION, "shop", config).await.unwrap();
+        let source =
+            control.create_actor(ActorKind::Source, workspace, SOURCE_DEFINITION, "shop", config).await.unwrap();
         let config = json!({"destination_path": "/local/x.db"});
-        let destination =
-            control.create_actor(ActorKind::Destination, workspace, DESTINATION_DEFINITION, "lake", config).await.unwrap();
+        let destination = control
+            .create_actor(ActorKind::Destination, workspace, DESTINATION_DEFINITION, "lake", config)
+            .await
+            .unwrap();
         control.start().await.unwrap();
         Self { store, clock, runner, control, source: source.id, destination: destination.id, settings }
     }
@@ -146,7 +150,8 @@ impl World {
     pub async fn open_again(&mut self) {
         self.store.reopen().await;
         let store = self.store.store.clone();
-        self.control = Control::open(store, self.runner.clone(), self.clock.clone(), self.settings.clone()).await.unwrap();
+        self.control =
+            Control::open(store, self.runner.clone(), self.clock.clone(), self.settings.clone()).await.unwrap();
         self.control.start().await.unwrap();
     }
 

@@ -40,7 +40,7 @@ fn check(modes: (&str, &str), point: &str, plant: Option<&str>) {
     cut_lock_connections(&url);
 
     // The successor works in the same data folder, as a second server would on shared files.
-    let successor = Launch::new(leat(), &ground.server().data().to_path_buf())
+    let successor = Launch::new(leat(), ground.server().data())
         .unwrap()
         .argument("--database-url")
         .argument(&url)

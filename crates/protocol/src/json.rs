@@ -86,6 +86,11 @@ impl Fields {
         self.0.get(name)
     }
 
+    /// Adds a member, or replaces it in its place.
+    pub fn insert(&mut self, name: impl Into<String>, value: Json) {
+        self.0.insert(name.into(), value);
+    }
+
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -11,7 +11,9 @@ pub mod message;
 pub mod schema;
 pub mod state;
 
-pub use catalog::{Catalog, ConfiguredCatalog, ConfiguredStream, DestinationSyncMode, Stream, StreamDescriptor, SyncMode};
+pub use catalog::{
+    Catalog, ConfiguredCatalog, ConfiguredStream, DestinationSyncMode, Stream, StreamDescriptor, SyncMode,
+};
 pub use json::Json;
 pub use message::Message;
 pub use schema::ColumnType;

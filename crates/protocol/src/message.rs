@@ -24,7 +24,10 @@ pub enum Message {
     Control(Payload),
     DestinationCatalog(Payload),
     /// A type that this version does not know, with everything that came.
-    Other { kind: String, fields: Fields },
+    Other {
+        kind: String,
+        fields: Fields,
+    },
 }
 
 /// A payload that is passed on as it came.

@@ -25,7 +25,11 @@ impl StreamState {
 pub enum State {
     Stream(StreamState),
     /// Holds the state of every stream each time.
-    Global { shared: Option<Json>, streams: Vec<StreamState>, extra: Fields },
+    Global {
+        shared: Option<Json>,
+        streams: Vec<StreamState>,
+        extra: Fields,
+    },
     /// One blob for the whole source.
     Legacy(Json),
 }

@@ -14,15 +14,25 @@ fn check(line: &str) -> Message {
 
 #[test]
 fn every_message_keeps_what_it_does_not_know() {
-    check(r#"{"type":"RECORD","record":{"stream":"a","namespace":"n","data":{"id":1},"emitted_at":5,"partition_id":"p"}}"#);
-    check(r#"{"type":"STATE","state":{"type":"STREAM","stream":{"stream_descriptor":{"name":"a"},"stream_state":{"c":1},"x":2},"id":7,"sourceStats":{"recordCount":3.0}}}"#);
-    check(r#"{"type":"STATE","state":{"type":"GLOBAL","global":{"shared_state":{"lsn":1},"stream_states":[{"stream_descriptor":{"name":"a"}}],"y":[1]},"z":{}}}"#);
+    check(
+        r#"{"type":"RECORD","record":{"stream":"a","namespace":"n","data":{"id":1},"emitted_at":5,"partition_id":"p"}}"#,
+    );
+    check(
+        r#"{"type":"STATE","state":{"type":"STREAM","stream":{"stream_descriptor":{"name":"a"},"stream_state":{"c":1},"x":2},"id":7,"sourceStats":{"recordCount":3.0}}}"#,
+    );
+    check(
+        r#"{"type":"STATE","state":{"type":"GLOBAL","global":{"shared_state":{"lsn":1},"stream_states":[{"stream_descriptor":{"name":"a"}}],"y":[1]},"z":{}}}"#,
+    );
     check(r#"{"type":"STATE","state":{"type":"LEGACY","data":{"cursor":"x"}}}"#);
     check(r#"{"type":"LOG","log":{"level":"INFO","message":"m","extra":1}}"#);
     check(r#"{"type":"SPEC","spec":{"connectionSpecification":{"type":"object"},"new_property":true}}"#);
     check(r#"{"type":"CONNECTION_STATUS","connectionStatus":{"status":"FAILED","message":"no"}}"#);
-    check(r#"{"type":"TRACE","trace":{"emitted_at":1795497664799.0151,"type":"ERROR","error":{"message":"m","failure_type":"config_error"}}}"#);
-    check(r#"{"type":"CONTROL","control":{"type":"CONNECTOR_CONFIG","emitted_at":1.0,"connectorConfig":{"config":{}}}}"#);
+    check(
+        r#"{"type":"TRACE","trace":{"emitted_at":1795497664799.0151,"type":"ERROR","error":{"message":"m","failure_type":"config_error"}}}"#,
+    );
+    check(
+        r#"{"type":"CONTROL","control":{"type":"CONNECTOR_CONFIG","emitted_at":1.0,"connectorConfig":{"config":{}}}}"#,
+    );
     check(r#"{"type":"SOMETHING_NEW","something":{"a":1}}"#);
 }
 
@@ -44,7 +54,8 @@ fn absent_null_and_empty_namespaces_are_one() {
 
 #[test]
 fn the_old_blob_beside_a_typed_state_is_dropped() {
-    let both = r#"{"type":"STREAM","data":{"old":1},"stream":{"stream_descriptor":{"name":"a"},"stream_state":{"new":1}}}"#;
+    let both =
+        r#"{"type":"STREAM","data":{"old":1},"stream":{"stream_descriptor":{"name":"a"},"stream_state":{"new":1}}}"#;
     let state: StateMessage = serde_json::from_str(both).unwrap();
     assert!(!serde_json::to_string(&state).unwrap().contains("old"));
 }

@@ -40,7 +40,12 @@ pub async fn answer(control: Control, mut connections: Connections) -> Result<Re
 }
 
 /// Writes the next few connections; false at the end.
-async fn piece(control: &Control, connections: &mut Connections, text: &mut Vec<u8>, is_first: bool) -> Result<bool, Error> {
+async fn piece(
+    control: &Control,
+    connections: &mut Connections,
+    text: &mut Vec<u8>,
+    is_first: bool,
+) -> Result<bool, Error> {
     let next = connections.next(control).await?;
     let more = !next.is_empty();
     for (index, (connection, catalog)) in next.into_iter().enumerate() {
@@ -49,7 +54,8 @@ async fn piece(control: &Control, connections: &mut Connections, text: &mut Vec<
         }
         let read = ConnectionRead::of(connection, &catalog)?;
         serde_json::to_writer(&mut *text, &read).map_err(|error| {
-            Error::new(ErrorKind::Internal, "unwritable_answer", "A connection cannot be written as JSON").with_source(error)
+            Error::new(ErrorKind::Internal, "unwritable_answer", "A connection cannot be written as JSON")
+                .with_source(error)
         })?;
     }
     Ok(more)

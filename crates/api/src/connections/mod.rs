@@ -30,20 +30,29 @@ pub fn routes() -> Routes {
         .post("/connections/delete", delete)
 }
 
-async fn create(State(state): State<AppState>, Body(body): Body<ConnectionCreate>) -> ApiResult<Answer<ConnectionRead>> {
+async fn create(
+    State(state): State<AppState>,
+    Body(body): Body<ConnectionCreate>,
+) -> ApiResult<Answer<ConnectionRead>> {
     let connection = state.control.create_connection(body.into()).await?;
     let catalog = state.control.catalog_text(&connection).await?;
     Ok(Answer(ConnectionRead::of(connection, &catalog)?))
 }
 
-async fn update(State(state): State<AppState>, Body(body): Body<ConnectionUpdate>) -> ApiResult<Answer<ConnectionRead>> {
+async fn update(
+    State(state): State<AppState>,
+    Body(body): Body<ConnectionUpdate>,
+) -> ApiResult<Answer<ConnectionRead>> {
     let (id, patch) = body.into_patch();
     let connection = state.control.update_connection(id, patch).await?;
     let catalog = state.control.catalog_text(&connection).await?;
     Ok(Answer(ConnectionRead::of(connection, &catalog)?))
 }
 
-async fn get(State(state): State<AppState>, Body(body): Body<ConnectionIdRequestBody>) -> ApiResult<Answer<ConnectionRead>> {
+async fn get(
+    State(state): State<AppState>,
+    Body(body): Body<ConnectionIdRequestBody>,
+) -> ApiResult<Answer<ConnectionRead>> {
     let (connection, catalog) = state.control.connection(body.connection_id).await?;
     Ok(Answer(ConnectionRead::of(connection, &catalog)?))
 }

@@ -5,9 +5,9 @@ use control::{
     Error, ErrorKind,
     catalog::{RequestedCatalog, RequestedConfig, RequestedEntry, StreamSelection},
     connections::{
-        Connection, ConnectionPatch, ConnectionStatus, CronText, Geography, Interval,
-        NamespaceDefinition, NewConnection, NonBreakingChanges, ResourceRequirements, Schedule, ScheduleKind,
-        ScheduleRequest, Search, TimeUnit,
+        Connection, ConnectionPatch, ConnectionStatus, CronText, Geography, Interval, NamespaceDefinition,
+        NewConnection, NonBreakingChanges, ResourceRequirements, Schedule, ScheduleKind, ScheduleRequest, Search,
+        TimeUnit,
     },
 };
 use protocol::Json;
@@ -16,9 +16,7 @@ use uuid::Uuid;
 
 use crate::{
     body::{Name, Text},
-    catalog::{
-        AirbyteCatalog, AirbyteStreamConfiguration, SelectedFieldInfo, SyncMode, alias_name, names, texts,
-    },
+    catalog::{AirbyteCatalog, AirbyteStreamConfiguration, SelectedFieldInfo, SyncMode, alias_name, names, texts},
     destinations::DestinationSearch,
     sources::SourceSearch,
 };
@@ -149,7 +147,12 @@ fn schedule_request(
     data: Option<ConnectionScheduleData>,
 ) -> ScheduleRequest {
     let data = data.unwrap_or_default();
-    ScheduleRequest { legacy: legacy.map(Into::into), kind, basic: data.basic_schedule.map(Into::into), cron: data.cron.map(Into::into) }
+    ScheduleRequest {
+        legacy: legacy.map(Into::into),
+        kind,
+        basic: data.basic_schedule.map(Into::into),
+        cron: data.cron.map(Into::into),
+    }
 }
 
 impl From<Cron> for CronText {

@@ -155,6 +155,77 @@ impl Column {
         }
     }
 
+    /// Appends exactly one value that is given as plain text: a boolean as `true` or `false`, JSON as its text.
+    pub fn append_text(&mut self, text: &str) -> Option<Flaw> {
+        match self.convert_text(text) {
+            Ok(flaw) => flaw,
+            Err(flaw) => {
+                self.null();
+                Some(flaw)
+            }
+        }
+    }
+
+    /// Appends one value, or nothing and `Err`.
+    fn convert_text(&mut self, text: &str) -> Appended {
+        let trimmed = text.trim();
+        match self {
+            Self::String(builder) => return text_value(builder, text),
+            Self::Boolean(builder) => {
+                let is_true = trimmed.eq_ignore_ascii_case("true");
+                if !is_true && !trimmed.eq_ignore_ascii_case("false") {
+                    return Err(Flaw::Unfit);
+                }
+                builder.append_value(is_true);
+            }
+            Self::Integer(builder) => builder.append_value(match trimmed.parse::<i64>() {
+                Ok(whole) => whole,
+                Err(_) => Decimal::parse(trimmed).ok_or(Flaw::Unfit)?.to_i64()?,
+            }),
+            Self::Number(builder) => {
+                let decimal = Decimal::parse(trimmed).ok_or(Flaw::Unfit)?;
+                if !decimal.is_sane() {
+                    return Err(Flaw::TooLarge);
+                }
+                let mut written = String::with_capacity(trimmed.len() + 2);
+                decimal.write(&mut written);
+                return text_value(builder, &written);
+            }
+            Self::Date(builder) => builder.append_value(moment::date(trimmed)?),
+            Self::Timestamp(builder, with_zone) => {
+                let read = if *with_zone { moment::timestamp_tz(trimmed) } else { moment::timestamp(trimmed) };
+                let (micros, flaw) = read?;
+                builder.append_value(micros);
+                return Ok(flaw);
+            }
+            Self::Time(builder) => {
+                let (micros, flaw) = moment::time(trimmed)?;
+                builder.append_value(micros);
+                return Ok(flaw);
+            }
+            Self::TimeTz(builder) => {
+                let mut written = String::new();
+                let flaw = moment::time_tz(trimmed, &mut written)?;
+                text_value(builder, &written)?;
+                return Ok(flaw);
+            }
+            Self::Json(builder, kind) => {
+                let is_json = serde_json::from_str::<serde::de::IgnoredAny>(trimmed).is_ok();
+                let fits = match kind {
+                    Some(Kind::Array) => is_json && trimmed.starts_with('['),
+                    Some(_) => is_json && trimmed.starts_with('{'),
+                    None => true,
+                };
+                return match (fits, is_json) {
+                    (true, true) => text_value(builder, trimmed),
+                    (true, false) => text_value(builder, &serde_json::Value::from(text).to_string()),
+                    (false, _) => Err(Flaw::Unfit),
+                };
+            }
+        }
+        Ok(None)
+    }
+
     pub fn null(&mut self) {
         match self {
             Self::Boolean(builder) => builder.append_null(),

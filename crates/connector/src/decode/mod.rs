@@ -23,8 +23,9 @@
 
 mod column;
 mod decimal;
-mod moment;
+pub mod moment;
 mod scan;
+mod texts;
 
 #[cfg(test)]
 mod tests;
@@ -39,10 +40,11 @@ use crate::{Change, Error, Result};
 use column::Column;
 pub use scan::Malformed;
 use scan::{Scanner, Value, unescape};
+pub use texts::Texts;
 
 /// Why a value is not in its column as it came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Flaw {
+pub enum Flaw {
     /// Another kind of value.
     Unfit,
     /// The right kind, beyond what the column holds.
@@ -52,12 +54,17 @@ enum Flaw {
 }
 
 impl Flaw {
-    fn change(self, row: usize, field: Arc<str>) -> Change {
-        let (change, reason) = match self {
+    /// Change and reason.
+    fn words(self) -> (&'static str, &'static str) {
+        match self {
             Self::Unfit => ("NULLED", "DESTINATION_SERIALIZATION_ERROR"),
             Self::TooLarge => ("NULLED", "DESTINATION_FIELD_SIZE_LIMITATION"),
             Self::Cut => ("TRUNCATED", "DESTINATION_FIELD_SIZE_LIMITATION"),
-        };
+        }
+    }
+
+    fn change(self, row: usize, field: Arc<str>) -> Change {
+        let (change, reason) = self.words();
         Change { row, field, change, reason }
     }
 }

@@ -37,22 +37,22 @@ impl Clock {
 }
 
 /// A value, and perhaps what was lost of it.
-pub(super) type Read<T> = Result<(T, Option<Flaw>), Flaw>;
+pub type Read<T> = Result<(T, Option<Flaw>), Flaw>;
 
 /// Days since 1970-01-01; a time behind the date is left out, as upstream does.
-pub(super) fn date(text: &str) -> Result<i32, Flaw> {
+pub fn date(text: &str) -> Result<i32, Flaw> {
     let moment = moment(text).ok_or(Flaw::Unfit)?;
     i32::try_from(moment.days).map_err(|_| Flaw::TooLarge)
 }
 
 /// Microseconds since 1970-01-01T00:00:00Z; without a zone it is UTC.
-pub(super) fn timestamp_tz(text: &str) -> Read<i64> {
+pub fn timestamp_tz(text: &str) -> Read<i64> {
     let moment = moment(text).ok_or(Flaw::Unfit)?;
     micros(moment, moment.zone.unwrap_or(0))
 }
 
 /// Microseconds since 1970-01-01T00:00:00 on the same wall; a zone is left out.
-pub(super) fn timestamp(text: &str) -> Read<i64> {
+pub fn timestamp(text: &str) -> Read<i64> {
     micros(moment(text).ok_or(Flaw::Unfit)?, 0)
 }
 
@@ -60,6 +60,15 @@ fn micros(moment: Moment, zone: i64) -> Read<i64> {
     let total = i128::from(moment.days) * i128::from(DAY) + i128::from(moment.clock.total() - zone * 1_000_000);
     let value = i64::try_from(total).map_err(|_| Flaw::TooLarge)?;
     Ok((value, moment.clock.cut.then_some(Flaw::Cut)))
+}
+
+/// Microseconds since midnight, up to 24:00:00, and the seconds east of UTC where a zone is there.
+pub fn time_and_zone(text: &str) -> Read<(i64, Option<i64>)> {
+    let mut place = Place::new(text);
+    let clock = place.clock().ok_or(Flaw::Unfit)?;
+    let zone = place.zone().ok_or(Flaw::Unfit)?;
+    place.end().ok_or(Flaw::Unfit)?;
+    Ok(((clock.total().min(DAY), zone), clock.cut.then_some(Flaw::Cut)))
 }
 
 /// Microseconds since midnight; a zone is left out. 24:00:00 has no place in an Arrow time.

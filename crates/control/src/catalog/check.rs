@@ -72,7 +72,9 @@ fn collisions(descriptors: &[&StreamDescriptor], naming: &Naming) -> Vec<Collisi
         let message = if first == descriptor {
             format!("Stream {descriptor} is listed twice")
         } else {
-            format!("Streams {first} and {descriptor} would be written to one table, {table}: choose another namespace rule")
+            format!(
+                "Streams {first} and {descriptor} would be written to one table, {table}: choose another namespace rule"
+            )
         };
         found.push(Collision { second: index, message });
     }
@@ -106,7 +108,10 @@ fn check_entry(
     let cursor_field = config.cursor_field.clone().unwrap_or_default();
     let primary_key = config.primary_key.clone().unwrap_or_default();
     if primary_key.iter().any(Vec::is_empty) {
-        wrong.push(violation(format!("{path}.primaryKey"), "A part of the key must name a field: an empty path does not"));
+        wrong.push(violation(
+            format!("{path}.primaryKey"),
+            "A part of the key must name a field: an empty path does not",
+        ));
     }
     let mut fields = None;
     if config.field_selection_enabled == Some(true) {
@@ -209,7 +214,8 @@ mod tests {
     }
 
     fn known(name: &str, schema: Value) -> Catalog {
-        let stream = json!({"name": name, "json_schema": schema, "is_resumable": true, "supported_sync_modes": ["incremental"]});
+        let stream =
+            json!({"name": name, "json_schema": schema, "is_resumable": true, "supported_sync_modes": ["incremental"]});
         serde_json::from_value(json!({"streams": [stream]})).unwrap()
     }
 

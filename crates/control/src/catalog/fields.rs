@@ -56,15 +56,18 @@ pub fn require_cursor_and_key(stream: &Stream, selection: &StreamSelection, path
     let Some(fields) = &selection.fields else { return };
     let mut require = |role: &str, field: Option<&String>| {
         let Some(name) = field.filter(|name| !fields.contains(name)) else { return };
-        let message = format!("{role} field {name:?} of stream {} must be among the selected fields", stream.descriptor);
+        let message =
+            format!("{role} field {name:?} of stream {} must be among the selected fields", stream.descriptor);
         wrong.push(violation(format!("{path}.selectedFields"), message));
     };
     if selection.sync_mode == SyncMode::Incremental {
-        let cursor = if selection.cursor_field.is_empty() { &stream.default_cursor_field } else { &selection.cursor_field };
+        let cursor =
+            if selection.cursor_field.is_empty() { &stream.default_cursor_field } else { &selection.cursor_field };
         require("Cursor", cursor.first());
     }
     if selection.destination_sync_mode == DestinationSyncMode::AppendDedup {
-        let key = if selection.primary_key.is_empty() { &stream.source_defined_primary_key } else { &selection.primary_key };
+        let key =
+            if selection.primary_key.is_empty() { &stream.source_defined_primary_key } else { &selection.primary_key };
         for part in key {
             require("Primary key", part.first());
         }

@@ -94,7 +94,8 @@ mod tests {
 
     #[test]
     fn new_fields_are_selected_and_lost_ones_are_not() {
-        let own = synced(catalog(&[("users", json!({"id": {}, "a": {}, "b": {}, "lost": {}}))]), Some(&["id", "a", "lost"]));
+        let own =
+            synced(catalog(&[("users", json!({"id": {}, "a": {}, "b": {}, "lost": {}}))]), Some(&["id", "a", "lost"]));
         let fresh = catalog(&[("users", json!({"new": {}, "id": {}, "a": {}, "b": {}}))]);
         let offered = with_fresh(own, fresh);
         assert_eq!(offered[0].1.as_ref().unwrap().fields.as_deref().unwrap(), ["new", "id", "a"]);

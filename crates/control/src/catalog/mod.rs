@@ -8,7 +8,9 @@ pub mod check;
 pub mod fields;
 pub mod merge;
 
-use protocol::{Catalog, ConfiguredCatalog, ConfiguredStream, DestinationSyncMode, Json, Stream, StreamDescriptor, SyncMode};
+use protocol::{
+    Catalog, ConfiguredCatalog, ConfiguredStream, DestinationSyncMode, Json, Stream, StreamDescriptor, SyncMode,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Map;
 use store::Tx;
@@ -79,7 +81,8 @@ impl SyncCatalog {
         let streams: Vec<&Stream> = self.streams.iter().map(|(stream, _)| stream).collect();
         let selection: Vec<&StreamSelection> = self.streams.iter().map(|(_, selection)| selection).collect();
         let written = |error: serde_json::Error| {
-            Error::new(ErrorKind::Internal, "unwritable_catalog", "The catalog cannot be written as JSON").with_source(error)
+            Error::new(ErrorKind::Internal, "unwritable_catalog", "The catalog cannot be written as JSON")
+                .with_source(error)
         };
         let catalog = Json::from_value(&serde_json::json!({ "streams": streams })).map_err(written)?;
         Ok((catalog, Json::from_value(&selection).map_err(written)?))

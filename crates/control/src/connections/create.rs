@@ -5,7 +5,9 @@ use store::{ActorKind, Tx};
 use uuid::Uuid;
 
 use super::{
-    model::{Connection, ConnectionStatus, Geography, NamespaceDefinition, NonBreakingChanges, ResourceRequirements, naming},
+    model::{
+        Connection, ConnectionStatus, Geography, NamespaceDefinition, NonBreakingChanges, ResourceRequirements, naming,
+    },
     resources, row, rules,
     timing::ScheduleRequest,
 };
@@ -105,7 +107,12 @@ impl Control {
 
 /// The catalogs from which a requested one is completed, the best first. With `needed` false the one that the client refers
 /// to is only looked for: catalogs are large.
-pub(super) async fn known_catalogs(tx: &mut Tx, source_id: Uuid, referred: Option<Uuid>, needed: bool) -> Result<Vec<Catalog>> {
+pub(super) async fn known_catalogs(
+    tx: &mut Tx,
+    source_id: Uuid,
+    referred: Option<Uuid>,
+    needed: bool,
+) -> Result<Vec<Catalog>> {
     let mut known = Vec::new();
     match referred {
         Some(id) if needed => known.push(rules::source_catalog(tx, id).await?),

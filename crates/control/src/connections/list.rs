@@ -2,7 +2,11 @@
 //!
 //! Lists come in pieces, so that ten thousand catalogs never lie in memory at once.
 
-use std::{collections::{HashMap, hash_map::Entry}, sync::Arc, vec};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::Arc,
+    vec,
+};
 
 use protocol::Json;
 use store::{ActorKind, ConnectionFilter};
@@ -86,7 +90,12 @@ impl Control {
         Ok(Connections { rest: found.into_iter() })
     }
 
-    async fn keep_matching(&self, kind: ActorKind, wanted: Option<&ActorSearch>, found: &mut Vec<Connection>) -> Result<()> {
+    async fn keep_matching(
+        &self,
+        kind: ActorKind,
+        wanted: Option<&ActorSearch>,
+        found: &mut Vec<Connection>,
+    ) -> Result<()> {
         let Some(wanted) = wanted else { return Ok(()) };
         let actor_of = |connection: &Connection| match kind {
             ActorKind::Source => connection.source_id,

@@ -23,8 +23,8 @@ pub use model::{
     Connection, ConnectionStatus, Geography, NamespaceDefinition, NonBreakingChanges, ResourceRequirements, Schedule,
     TimeUnit,
 };
-pub(crate) use row::{load, take_notices};
 pub use overview::{LatestSync, Overview, SchemaChange};
+pub(crate) use row::{load, take_notices};
 pub use search::{ActorSearch, ConfigurationSearch, Search};
 pub use timing::{CronText, Interval, ScheduleKind, ScheduleRequest};
 pub use update::ConnectionPatch;

@@ -96,7 +96,10 @@ mod tests {
         check("1e3", Some(1e3));
         check("+1E3", Some(1e3));
         check("1E", Some(1e18));
-        for wrong in ["", ".", "-1", "1.2.3", "Gi", "1 Gi", "1GB", "1gi", "1e", "1e999", "NaN", "inf", "0x10", "ipsum", "1\u{0}", "١"] {
+        for wrong in [
+            "", ".", "-1", "1.2.3", "Gi", "1 Gi", "1GB", "1gi", "1e", "1e999", "NaN", "inf", "0x10", "ipsum", "1\u{0}",
+            "١",
+        ] {
             check(wrong, None);
         }
     }

@@ -6,7 +6,10 @@ use serde_json::Value;
 use store::Tx;
 use uuid::Uuid;
 
-use super::{model::{Connection, Schedule}, timing::ScheduleKind};
+use super::{
+    model::{Connection, Schedule},
+    timing::ScheduleKind,
+};
 use crate::{Error, ErrorKind, Result};
 
 /// Upstream's word for a connection in errors.
@@ -68,7 +71,12 @@ pub(crate) fn of(row: store::Connection, operation_ids: Vec<Uuid>) -> Result<Con
         geography: row.geography.map(from_word).transpose().map_err(corrupt)?.unwrap_or_default(),
         notify_schema_changes: row.notify_schema_changes,
         notify_schema_changes_by_email: row.notify_schema_changes_by_email,
-        non_breaking_changes: row.non_breaking_changes_preference.map(from_word).transpose().map_err(corrupt)?.unwrap_or_default(),
+        non_breaking_changes: row
+            .non_breaking_changes_preference
+            .map(from_word)
+            .transpose()
+            .map_err(corrupt)?
+            .unwrap_or_default(),
         breaking_change: row.breaking_change,
         notices: doc.notices,
         created_ms: row.created_ms,
@@ -128,5 +136,6 @@ fn from_word<T: DeserializeOwned>(word: String) -> serde_json::Result<T> {
 }
 
 fn unwritable(error: serde_json::Error) -> Error {
-    Error::new(ErrorKind::Internal, "unwritable_connection", "The connection cannot be written as JSON").with_source(error)
+    Error::new(ErrorKind::Internal, "unwritable_connection", "The connection cannot be written as JSON")
+        .with_source(error)
 }

@@ -37,7 +37,8 @@ pub(super) async fn check_operations(tx: &mut Tx, ids: &[Uuid], workspace_id: Uu
 pub(super) async fn source_catalog(tx: &mut Tx, id: Uuid) -> Result<Catalog> {
     let text = tx.catalog(id).await?.ok_or_else(|| Error::not_found("ACTOR_CATALOG", id))?;
     text.to().map_err(|error| {
-        Error::new(ErrorKind::Internal, "corrupt_catalog", format!("The stored catalog {id} cannot be read")).with_source(error)
+        Error::new(ErrorKind::Internal, "corrupt_catalog", format!("The stored catalog {id} cannot be read"))
+            .with_source(error)
     })
 }
 

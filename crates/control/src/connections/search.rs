@@ -250,7 +250,10 @@ pub(crate) mod tests {
         let none = ActorSearch::default;
         let text = |text: &str| Some(text.to_owned());
         assert!(ActorSearch { name: text("shop"), definition_name: text(""), ..none() }.matches(&actor));
-        assert!(ActorSearch { definition_name: text("Sample"), definition_id: Some(Uuid::from_u128(5)), ..none() }.matches(&actor));
+        assert!(
+            ActorSearch { definition_name: text("Sample"), definition_id: Some(Uuid::from_u128(5)), ..none() }
+                .matches(&actor)
+        );
         assert!(!ActorSearch { workspace_id: Some(Uuid::from_u128(9)), ..none() }.matches(&actor));
         assert!(!ActorSearch { name: text("Shop"), ..none() }.matches(&actor));
     }

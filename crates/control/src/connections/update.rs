@@ -217,7 +217,10 @@ mod tests {
         check(none(), None);
         check(ConnectionPatch { name: Some("other".to_owned()), ..none() }, None);
         check(ConnectionPatch { prefix: Some(String::new()), ..none() }, None);
-        check(ConnectionPatch { prefix: Some("p_".to_owned()), ..none() }, Some("raw_shop.p_users instead of raw_shop.users"));
+        check(
+            ConnectionPatch { prefix: Some("p_".to_owned()), ..none() },
+            Some("raw_shop.p_users instead of raw_shop.users"),
+        );
         check(
             ConnectionPatch { namespace_definition: Some(NamespaceDefinition::Destination), ..none() },
             Some("written to users instead of raw_shop.users"),

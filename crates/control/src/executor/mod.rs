@@ -38,11 +38,18 @@ impl Limits {
     /// Why `ticket` has to wait while `running` run; `None` = it may start.
     pub fn wait_reason(&self, running: &[Ticket], ticket: &Ticket) -> Option<String> {
         if running.len() >= self.total {
-            return Some(format!("waits for a free slot: {} jobs are running, the limit is {}", running.len(), self.total));
+            return Some(format!(
+                "waits for a free slot: {} jobs are running, the limit is {}",
+                running.len(),
+                self.total
+            ));
         }
         let of_source = running.iter().filter(|other| other.source == ticket.source).count();
         if of_source >= self.per_source {
-            return Some(format!("waits for its source: {of_source} jobs read from it, the limit is {}", self.per_source));
+            return Some(format!(
+                "waits for its source: {of_source} jobs read from it, the limit is {}",
+                self.per_source
+            ));
         }
         let of_destination = running.iter().filter(|other| other.destination == ticket.destination).count();
         if of_destination >= self.per_destination {

@@ -23,8 +23,8 @@ use crate::{
     connections::{self, Connection, resources},
     executor::{Stop, local::Order},
     runner::{
-        ActorKind, AttemptEvent, AttemptInput, AttemptKind, AttemptOutcome, AttemptResult, EventSink, Failure, FailureType,
-        LogLevel, StreamStats,
+        ActorKind, AttemptEvent, AttemptInput, AttemptKind, AttemptOutcome, AttemptResult, EventSink, Failure,
+        FailureType, LogLevel, StreamStats,
     },
     secrets::Redactor,
 };
@@ -63,7 +63,11 @@ pub(crate) async fn run(control: &Control, job: i64, order: &Order) {
                 AttemptResult::Cancelled => Ending::Cancelled,
                 AttemptResult::ClaimLost => {
                     control.inner.dispatch.forget_progress(job);
-                    tracing::warn!(job, attempt = claim.attempt, "the claim was lost; nothing is recorded by this process");
+                    tracing::warn!(
+                        job,
+                        attempt = claim.attempt,
+                        "the claim was lost; nothing is recorded by this process"
+                    );
                     return;
                 }
             };
@@ -157,8 +161,10 @@ fn set_generations(catalog: &mut ConfiguredCatalog, kind: &AttemptKind, claimed:
         let generation = found.map_or(0, |(_, generation)| *generation);
         let rewritten = match kind {
             AttemptKind::Sync => {
-                let overwrites =
-                    matches!(stream.destination_sync_mode, DestinationSyncMode::Overwrite | DestinationSyncMode::OverwriteDedup);
+                let overwrites = matches!(
+                    stream.destination_sync_mode,
+                    DestinationSyncMode::Overwrite | DestinationSyncMode::OverwriteDedup
+                );
                 stream.sync_mode == SyncMode::FullRefresh && overwrites
             }
             AttemptKind::Reset { streams, .. } => streams.contains(&stream.stream.descriptor),
@@ -186,7 +192,8 @@ async fn carry_out(control: &Control, prepared: Prepared, order: &Order) -> Atte
     let (ran, streams, ()) = tokio::join!(run, follow, keep);
     let mut outcome = ran.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
-        let mut failure = platform_failure(FailureType::SystemError, "This is a bug: the attempt panicked.", control.now_ms());
+        let mut failure =
+            platform_failure(FailureType::SystemError, "This is a bug: the attempt panicked.", control.now_ms());
         failure.internal_message = text.map(str::to_owned);
         AttemptOutcome { result: AttemptResult::Failed(vec![failure]), streams }
     });
@@ -301,10 +308,18 @@ async fn record(control: &Control, claim: &Claim, ending: Ending, streams: &[Str
         };
         if is_fenced(&error) {
             control.inner.dispatch.forget_progress(claim.job);
-            tracing::warn!(job = claim.job, attempt = claim.attempt, "the attempt is not ours any more; its end is not recorded");
+            tracing::warn!(
+                job = claim.job,
+                attempt = claim.attempt,
+                "the attempt is not ours any more; its end is not recorded"
+            );
             return;
         }
-        tracing::error!(job = claim.job, attempt = claim.attempt, "the end of an attempt could not be recorded: {error}");
+        tracing::error!(
+            job = claim.job,
+            attempt = claim.attempt,
+            "the end of an attempt could not be recorded: {error}"
+        );
         if order.stop().is_some() {
             return;
         }

@@ -32,7 +32,9 @@ impl Control {
             }
             Some(job) => {
                 let message = format!("A job of this connection is running already: job {}.", job.id);
-                return Err(Error::conflict("job_running", message).with_hint("Wait for it, or cancel it with jobs/cancel."));
+                return Err(
+                    Error::conflict("job_running", message).with_hint("Wait for it, or cancel it with jobs/cancel.")
+                );
             }
         };
         tx.commit().await?;
@@ -74,7 +76,8 @@ impl Control {
         tx.set_job_doc(before.id, &create::json(&doc)?).await?;
         self.cancel_in(tx, &before).await?;
         let (id, before_id) = (connection.id, before.id);
-        self.wait_for(deadline, move |control| async move { Ok(follower(&control, id, before_id).await?.is_some()) }).await?;
+        self.wait_for(deadline, move |control| async move { Ok(follower(&control, id, before_id).await?.is_some()) })
+            .await?;
         match follower(self, id, before_id).await? {
             Some(job) => {
                 self.wait_for_attempt(&job, 0, deadline).await?;

@@ -6,7 +6,10 @@ use serde::Serialize;
 use store::{ConnectionStatus, Job, JobKind, NewJob, Tx};
 use uuid::Uuid;
 
-use super::{model::{JobDoc, ResetDoc}, retry::Tally};
+use super::{
+    model::{JobDoc, ResetDoc},
+    retry::Tally,
+};
 use crate::{
     Error, ErrorKind, Result,
     connections::{self, Connection},

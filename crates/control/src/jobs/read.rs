@@ -92,7 +92,8 @@ impl Control {
             let Some(wanted) = tx.job(id).await?.filter(|job| job.connection_id == query.connection) else {
                 return Ok(JobList { jobs: Vec::new(), total });
             };
-            let newer = tx.count_jobs(&JobFilter { created_from_ms: Some(wanted.created_ms), ..filter.clone() }).await?;
+            let newer =
+                tx.count_jobs(&JobFilter { created_from_ms: Some(wanted.created_ms), ..filter.clone() }).await?;
             filter.offset = 0;
             filter.limit = Some(page_size.max(1) * (newer / page_size.max(1) + 1));
         }

@@ -4,7 +4,10 @@
 //! cancelled or voided meanwhile changes nothing any more.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use protocol::{StreamDescriptor, checkpoint::{Claim, Counts}};
+use protocol::{
+    StreamDescriptor,
+    checkpoint::{Claim, Counts},
+};
 use store::{AttemptStatus, ConnectionStatus, Job, JobFilter, JobKind, JobStatus, Tx, Voided};
 use uuid::Uuid;
 
@@ -16,8 +19,7 @@ use super::{
     retry::{Ended, Tally, Verdict},
 };
 use crate::{
-    Control, Error, ErrorKind, Result,
-    connections,
+    Control, Error, ErrorKind, Result, connections,
     runner::{Failure, FailureType, StreamStats},
     schedule,
 };
@@ -39,7 +41,8 @@ pub(crate) async fn ended(control: &Control, claim: &Claim, ending: &Ending, str
     let now = control.clock().now();
     let now_ms = now.timestamp_millis();
     let mut tx = control.write().await?;
-    let connection = claim.connection.parse().map_err(|_| Error::not_found(connections::row::TOKEN, &claim.connection))?;
+    let connection =
+        claim.connection.parse().map_err(|_| Error::not_found(connections::row::TOKEN, &claim.connection))?;
     let job = lock_job(&mut tx, connection, claim.job).await?.ok_or_else(|| not_found(claim.job))?;
     let mut outcome = OutcomeDoc { streams: streams.to_vec(), failures: Vec::new() };
     let ending = match ending {

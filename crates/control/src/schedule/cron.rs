@@ -6,7 +6,10 @@
 
 use std::ops::RangeInclusive;
 
-use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveDateTime, TimeDelta, TimeZone, Timelike, Utc, Weekday, offset::LocalResult};
+use chrono::{
+    DateTime, Datelike, Days, Months, NaiveDate, NaiveDateTime, TimeDelta, TimeZone, Timelike, Utc, Weekday,
+    offset::LocalResult,
+};
 use chrono_tz::Tz;
 
 /// The last year that Quartz knows.
@@ -14,7 +17,8 @@ const LAST_YEAR: i32 = 2099;
 const FIRST_YEAR: i32 = 1970;
 const MONTHS: [&str; 12] = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"];
 const WEEKDAYS: [&str; 7] = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"];
-const FORM: &str = "6 or 7 fields are expected: seconds, minutes, hours, day of month, month, day of week and, if wanted, year";
+const FORM: &str =
+    "6 or 7 fields are expected: seconds, minutes, hours, day of month, month, day of week and, if wanted, year";
 
 /// A parsed expression with its zone.
 #[derive(Clone, Debug)]
@@ -56,7 +60,10 @@ enum DayRule {
 enum MonthDay {
     Of(Numbers),
     /// `L`, `L-3`, `LW`, `L-3W`: so many days before the last one, moved to the nearest weekday if asked for.
-    Last { before: u32, weekday: bool },
+    Last {
+        before: u32,
+        weekday: bool,
+    },
     /// `15W`: the weekday nearest to that day, within the month.
     Nearest(u32),
 }
@@ -75,7 +82,9 @@ impl Cron {
     pub fn parse(expression: &str, zone: &str) -> Result<Self, String> {
         let zone_name = zone.trim();
         let Ok(zone) = zone_name.parse::<Tz>() else {
-            return Err(format!("{zone_name:?} is no time zone; use a name of the zone database, as in Europe/Paris, US/Pacific or Etc/UTC"));
+            return Err(format!(
+                "{zone_name:?} is no time zone; use a name of the zone database, as in Europe/Paris, US/Pacific or Etc/UTC"
+            ));
         };
         let refuse = |why: String| format!("the cron expression {expression:?} is not valid: {why}");
         let fields: Vec<&str> = expression.split_whitespace().collect();
@@ -83,7 +92,11 @@ impl Cron {
             return Err(refuse(format!("the zone {pasted} does not belong here but into cronTimeZone; {FORM}")));
         }
         if !(6..=7).contains(&fields.len()) {
-            return Err(refuse(format!("it has {} field{}; {FORM}", fields.len(), if fields.len() == 1 { "" } else { "s" })));
+            return Err(refuse(format!(
+                "it has {} field{}; {FORM}",
+                fields.len(),
+                if fields.len() == 1 { "" } else { "s" }
+            )));
         }
         let days = match (fields[3], fields[5]) {
             ("?", "?") => Err("both day of month and day of week are `?`; exactly one of them has to be".to_owned()),
@@ -160,7 +173,9 @@ impl Cron {
 
     /// The first moment after the local times that a change of the clock leaves out, `time` being one of them.
     fn end_of_gap(&self, time: NaiveDateTime) -> Option<DateTime<Utc>> {
-        let exists = |seconds| !matches!(self.zone.from_local_datetime(&(time + TimeDelta::seconds(seconds))), LocalResult::None);
+        let exists = |seconds| {
+            !matches!(self.zone.from_local_datetime(&(time + TimeDelta::seconds(seconds))), LocalResult::None)
+        };
         // No gap is longer than a day and a bit (Samoa left out a whole one).
         let (mut missing, mut there) = (0, 25 * 3600);
         while there - missing > 1 {
@@ -219,7 +234,9 @@ impl MonthDay {
         match *self {
             Self::Of(days) => days.has(date.day()),
             Self::Last { before, weekday: false } => date.day() + before == last,
-            Self::Last { before, weekday: true } => before < last && nearest_weekday(date, last - before, last) == Some(date.day()),
+            Self::Last { before, weekday: true } => {
+                before < last && nearest_weekday(date, last - before, last) == Some(date.day())
+            }
             Self::Nearest(day) => day <= last && nearest_weekday(date, day, last) == Some(date.day()),
         }
     }
@@ -250,7 +267,9 @@ fn nearest_weekday(month: NaiveDate, day: u32, last: u32) -> Option<u32> {
 fn looks_like_a_zone(field: &str) -> bool {
     let zone = field.trim_matches(['(', ')', '[', ']']);
     let areas = |(area, place): (&str, &str)| {
-        area.len() > 3 && area.bytes().all(|byte| byte.is_ascii_alphabetic()) && place.starts_with(|c: char| c.is_ascii_alphabetic())
+        area.len() > 3
+            && area.bytes().all(|byte| byte.is_ascii_alphabetic())
+            && place.starts_with(|c: char| c.is_ascii_alphabetic())
     };
     zone.parse::<Tz>().is_ok() || zone.split_once('/').is_some_and(areas)
 }
@@ -267,7 +286,8 @@ fn day_of_month(field: &Field, part: &str) -> Result<MonthDay, String> {
     }
     if let Some(before) = rest.strip_prefix("L-") {
         let before = before.parse().ok().filter(|days| (1..=30).contains(days));
-        let before = before.ok_or_else(|| format!("{part:?} in day of month: 1 to 30 days before the last one can be named"))?;
+        let before =
+            before.ok_or_else(|| format!("{part:?} in day of month: 1 to 30 days before the last one can be named"))?;
         return Ok(MonthDay::Last { before, weekday });
     }
     if weekday {
@@ -335,7 +355,8 @@ impl Field {
         let (base, step) = match part.split_once('/') {
             Some((base, step)) => {
                 let step = step.parse().ok().filter(|step| (1..=size).contains(step));
-                let step = step.ok_or_else(|| format!("{part:?} in {}: after / a step from 1 to {size} is expected", self.name))?;
+                let step = step
+                    .ok_or_else(|| format!("{part:?} in {}: after / a step from 1 to {size} is expected", self.name))?;
                 (base, Some(step))
             }
             None => (part, None),
@@ -363,7 +384,12 @@ impl Field {
             _ => {
                 let words = self.words.first().zip(self.words.last());
                 let words = words.map(|(first, last)| format!(" or {first} to {last}")).unwrap_or_default();
-                Err(format!("{text:?} in {}: {} to {}{words} is expected", self.name, self.range.start(), self.range.end()))
+                Err(format!(
+                    "{text:?} in {}: {} to {}{words} is expected",
+                    self.name,
+                    self.range.start(),
+                    self.range.end()
+                ))
             }
         }
     }
@@ -405,7 +431,12 @@ mod tests {
         check("0 0/5 * * * ?", "UTC", "2024-01-01T00:57:30Z", &["2024-01-01T01:00:00Z", "2024-01-01T01:05:00Z"]);
         check("0 /20 * * * ?", "UTC", "2024-01-01T00:00:00Z", &["2024-01-01T00:20:00Z"]);
         check("*/30 * * * * ?", "UTC", "2024-01-01T00:00:00.5Z", &["2024-01-01T00:00:30Z", "2024-01-01T00:01:00Z"]);
-        check("0 15,45 8-9 ? * MON-FRI", "UTC", "2024-01-05T09:45:00Z", &["2024-01-08T08:15:00Z", "2024-01-08T08:45:00Z"]);
+        check(
+            "0 15,45 8-9 ? * MON-FRI",
+            "UTC",
+            "2024-01-05T09:45:00Z",
+            &["2024-01-08T08:15:00Z", "2024-01-08T08:45:00Z"],
+        );
         check("0 0 22-2/2 * * ?", "UTC", "2024-01-01T02:00:00Z", &["2024-01-01T22:00:00Z", "2024-01-02T00:00:00Z"]);
         check("0 0 0 ? * FRI-MON", "UTC", "2024-01-01T00:00:00Z", &["2024-01-05T00:00:00Z", "2024-01-06T00:00:00Z"]);
         check("0 0 0 1 jan,JUL ?", "UTC", "2024-01-01T00:00:00Z", &["2024-07-01T00:00:00Z"]);
@@ -420,7 +451,12 @@ mod tests {
         check("0 0 0 L * ?", "UTC", "2024-02-01T00:00:00Z", &["2024-02-29T00:00:00Z", "2024-03-31T00:00:00Z"]);
         check("0 0 0 L-3 * ?", "UTC", "2024-02-01T00:00:00Z", &["2024-02-26T00:00:00Z", "2024-03-28T00:00:00Z"]);
         // 2024-03-31 is a Sunday, 2024-06-30 too; 2024-08-31 a Saturday.
-        check("0 0 0 LW 3,6,8 ?", "UTC", "2024-02-01T00:00:00Z", &["2024-03-29T00:00:00Z", "2024-06-28T00:00:00Z", "2024-08-30T00:00:00Z"]);
+        check(
+            "0 0 0 LW 3,6,8 ?",
+            "UTC",
+            "2024-02-01T00:00:00Z",
+            &["2024-03-29T00:00:00Z", "2024-06-28T00:00:00Z", "2024-08-30T00:00:00Z"],
+        );
         check("0 0 0 L-1W 3 ?", "UTC", "2024-02-01T00:00:00Z", &["2024-03-29T00:00:00Z"]);
         // 2024-06-01 is a Saturday and moves forward, 2024-06-15 a Saturday and moves back.
         check("0 0 0 1W 6 ?", "UTC", "2024-02-01T00:00:00Z", &["2024-06-03T00:00:00Z"]);
@@ -449,7 +485,13 @@ mod tests {
             "0 0/30 * * * ?",
             pacific,
             "2027-11-07T07:30:00Z",
-            &["2027-11-07T08:00:00Z", "2027-11-07T08:30:00Z", "2027-11-07T09:00:00Z", "2027-11-07T09:30:00Z", "2027-11-07T10:00:00Z"],
+            &[
+                "2027-11-07T08:00:00Z",
+                "2027-11-07T08:30:00Z",
+                "2027-11-07T09:00:00Z",
+                "2027-11-07T09:30:00Z",
+                "2027-11-07T10:00:00Z",
+            ],
         );
         check("0 30 * * * ?", pacific, "2027-03-14T09:00:00Z", &["2027-03-14T09:30:00Z", "2027-03-14T10:30:00Z"]);
         check("0 30 2 * * ?", "Australia/Lord_Howe", "2027-10-02T00:00:00Z", &["2027-10-02T15:30:00Z"]);

@@ -48,7 +48,8 @@ pub fn next_run(
             Some(start.checked_add_signed(interval(*units, *unit).ok()?)?.max(now))
         }
         Schedule::Cron { expression, zone } => {
-            let earliest = last_run_start.and_then(|start| start.checked_add_signed(TimeDelta::seconds(SHORTEST_SECONDS)));
+            let earliest =
+                last_run_start.and_then(|start| start.checked_add_signed(TimeDelta::seconds(SHORTEST_SECONDS)));
             Cron::parse(expression, zone).ok()?.next_after(earliest.map_or(now, |earliest| earliest.max(now)))
         }
     }
@@ -116,24 +117,41 @@ mod tests {
             let start = time("2024-01-31T00:00:00Z");
             let now = time("2024-01-31T00:01:00Z");
             assert_eq!(next_run(&schedule, ConnectionStatus::Active, Some(start), now), Some(time(next)), "{unit:?}");
-            assert_eq!(next_run(&schedule, ConnectionStatus::Active, None, now), Some(now), "the first run is due at once");
+            assert_eq!(
+                next_run(&schedule, ConnectionStatus::Active, None, now),
+                Some(now),
+                "the first run is due at once"
+            );
             let late = time("2030-01-01T00:00:00Z");
-            assert_eq!(next_run(&schedule, ConnectionStatus::Active, Some(start), late), Some(late), "a long run is followed at once");
+            assert_eq!(
+                next_run(&schedule, ConnectionStatus::Active, Some(start), late),
+                Some(late),
+                "a long run is followed at once"
+            );
             assert_eq!(next_run(&schedule, ConnectionStatus::Inactive, Some(start), now), None);
         }
         assert_eq!(next_run(&Schedule::Manual, ConnectionStatus::Active, None, time("2024-01-31T00:00:00Z")), None);
         let far = Schedule::Basic { units: 36_525, unit: TimeUnit::Days };
-        assert_eq!(next_run(&far, ConnectionStatus::Active, Some(DateTime::<Utc>::MAX_UTC), time("2024-01-31T00:00:00Z")), None);
+        assert_eq!(
+            next_run(&far, ConnectionStatus::Active, Some(DateTime::<Utc>::MAX_UTC), time("2024-01-31T00:00:00Z")),
+            None
+        );
     }
 
     #[test]
     fn a_cron_starts_at_most_once_a_minute_and_catches_nothing_up() {
         let every_second = cron("* * * * * ?");
         let start = time("2024-01-01T00:00:00Z");
-        assert_eq!(next_run(&every_second, ConnectionStatus::Active, Some(start), start + TimeDelta::seconds(5)), Some(time("2024-01-01T00:01:01Z")));
+        assert_eq!(
+            next_run(&every_second, ConnectionStatus::Active, Some(start), start + TimeDelta::seconds(5)),
+            Some(time("2024-01-01T00:01:01Z"))
+        );
         assert_eq!(next_run(&every_second, ConnectionStatus::Active, None, start), Some(time("2024-01-01T00:00:01Z")));
         let daily = cron("0 0 6 * * ?");
-        assert_eq!(next_run(&daily, ConnectionStatus::Active, Some(start), time("2024-02-01T07:00:00Z")), Some(time("2024-02-02T06:00:00Z")));
+        assert_eq!(
+            next_run(&daily, ConnectionStatus::Active, Some(start), time("2024-02-01T07:00:00Z")),
+            Some(time("2024-02-02T06:00:00Z"))
+        );
     }
 
     #[test]

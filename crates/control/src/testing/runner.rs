@@ -225,7 +225,14 @@ fn statistics(input: &AttemptInput, rows: i64) -> Vec<StreamStats> {
         AttemptKind::Reset { .. } => Vec::new(),
     };
     let counts = Counts { read: rows, written: rows, filtered: 0, rejected: 0, bytes: rows * 8 };
-    let one = |stream| StreamStats { stream, emitted: rows, emitted_bytes: rows * 8, states: 1, committed: counts, complete: true };
+    let one = |stream| StreamStats {
+        stream,
+        emitted: rows,
+        emitted_bytes: rows * 8,
+        states: 1,
+        committed: counts,
+        complete: true,
+    };
     streams.into_iter().map(one).collect()
 }
 
