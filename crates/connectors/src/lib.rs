@@ -3,6 +3,8 @@
 //! Start with [`sources`] and [`destinations`], which list what is built in; each folder's `mod.rs` says what its
 //! connector does, its modes and its limits.
 
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod direct;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 #[cfg(feature = "sample")]
@@ -10,7 +12,10 @@ pub mod sample;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use connector::{Destination, Source};
 use uuid::Uuid;
@@ -31,6 +36,29 @@ pub struct Native {
     /// `YYYY-MM-DD`.
     pub release_date: Option<&'static str>,
     pub icon: Option<&'static str>,
+}
+
+/// Where connectors find files of this machine.
+#[derive(Clone, Debug)]
+pub struct Folders {
+    /// The folder of relative paths and of `/local/`.
+    pub local: PathBuf,
+    /// Files, and folders apart from `local`, in which no connector may write.
+    pub own: Vec<PathBuf>,
+}
+
+impl Folders {
+    /// A server's: local files lie under `local/` of its data folder, and everything else in that is its own.
+    pub fn of_server(data_dir: &Path) -> Self {
+        Self { local: data_dir.join("local"), own: vec![data_dir.to_owned()] }
+    }
+
+    /// Those of a command: local files lie under `local`; `own` holds the metadata, if there is any.
+    pub fn of_command(local: &Path, own: Option<&Path>) -> Self {
+        // Named one by one too, because `own` lies inside `local`.
+        let own = own.into_iter().flat_map(|own| [own.to_owned(), own.join("leat.db"), own.join("secret.key")]);
+        Self { local: local.to_owned(), own: own.collect() }
+    }
 }
 
 pub fn sources() -> Vec<(Native, Arc<dyn Source>)> {
@@ -68,9 +96,8 @@ pub fn sources() -> Vec<(Native, Arc<dyn Source>)> {
     ]
 }
 
-/// `data_dir` is the server's own folder: destinations on this machine may write under its `local/` and nowhere else in it.
 #[cfg_attr(not(feature = "sqlite"), allow(unused_variables))]
-pub fn destinations(data_dir: &Path) -> Vec<(Native, Arc<dyn Destination>)> {
+pub fn destinations(folders: &Folders) -> Vec<(Native, Arc<dyn Destination>)> {
     vec![
         #[cfg(feature = "sqlite")]
         (
@@ -85,7 +112,7 @@ pub fn destinations(data_dir: &Path) -> Vec<(Native, Arc<dyn Destination>)> {
                 release_date: Some("2026-11-25"),
                 icon: None,
             },
-            Arc::new(sqlite::SqliteDestination::new(data_dir.join("local"), vec![data_dir.to_owned()])),
+            Arc::new(sqlite::SqliteDestination::new(folders.local.clone(), folders.own.clone())),
         ),
     ]
 }

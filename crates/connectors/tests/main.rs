@@ -25,7 +25,8 @@ async fn sample_keeps_the_contract() {
 fn identities_are_unique() {
     let sources = connectors::sources().into_iter().map(|(native, _)| native);
     let folder = tempfile::tempdir().unwrap();
-    let destinations = connectors::destinations(folder.path()).into_iter().map(|(native, _)| native);
+    let destinations =
+        connectors::destinations(&connectors::Folders::of_server(folder.path())).into_iter().map(|(native, _)| native);
     let ids: Vec<_> = sources.chain(destinations).map(|native| native.definition_id).collect();
     assert_eq!(ids.len(), ids.iter().collect::<std::collections::HashSet<_>>().len());
 }

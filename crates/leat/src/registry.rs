@@ -1,9 +1,9 @@
 //! Which connectors this binary holds, in the words of both halves.
 
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
 use connector::{Destination, Source};
-use connectors::Native;
+use connectors::{Folders, Native};
 use control::runner::{ActorKind, ConnectorRef, NativeConnector};
 use serde_json::Value;
 
@@ -13,9 +13,21 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// `data_dir` holds what local destinations write under `local/`; everything else in it is the server's own.
-    pub fn new(data_dir: &Path) -> Self {
-        Self { sources: connectors::sources(), destinations: connectors::destinations(data_dir) }
+    pub fn new(folders: &Folders) -> Self {
+        Self { sources: connectors::sources(), destinations: connectors::destinations(folders) }
+    }
+
+    /// A source that is not built in, for as long as this process runs.
+    pub fn add_source(&mut self, identity: Native, source: Arc<dyn Source>) {
+        self.sources.push((identity, source));
+    }
+
+    pub fn sources(&self) -> &[(Native, Arc<dyn Source>)] {
+        &self.sources
+    }
+
+    pub fn destinations(&self) -> &[(Native, Arc<dyn Destination>)] {
+        &self.destinations
     }
 
     pub fn source(&self, connector: &ConnectorRef) -> Option<Arc<dyn Source>> {

@@ -7,6 +7,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use connectors::Folders;
 use control::{Control, clock::SystemClock};
 use store::{Store, StoreUrl};
 use tokio::{net::TcpListener, runtime, signal::unix};
@@ -59,7 +60,7 @@ async fn serve(options: Options, connectors: runtime::Handle) -> Result<()> {
     let listener =
         TcpListener::bind(options.listen).await.with_context(|| format!("cannot listen on {}", options.listen))?;
     let store = Store::open(url, &data_dir).await?;
-    let registry = Arc::new(Registry::new(&data_dir));
+    let registry = Arc::new(Registry::new(&Folders::of_server(&data_dir)));
     let runner = Arc::new(EngineRunner::new(registry, store.clone(), connectors));
     let control = Control::open(store.clone(), runner, Arc::new(SystemClock), control::Settings::default()).await?;
     // Leases of a dead process are voided here, before health answers.
