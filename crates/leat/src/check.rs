@@ -95,7 +95,8 @@ async fn check_one(
             outcome = source.check(&config, cancel).await;
         }
         ActorKind::Destination => {
-            let destination = registry.destination(&connector).ok_or_else(|| anyhow::anyhow!("the connector is gone"))?;
+            let destination =
+                registry.destination(&connector).ok_or_else(|| anyhow::anyhow!("the connector is gone"))?;
             specification = destination.spec().connection_specification;
             config = checked(actor, &format!("destinations.{}", actor.name), &specification)?;
             outcome = destination.check(&config, cancel).await;

@@ -19,7 +19,8 @@ pub struct Options {
 pub fn run(options: Options) -> Result<Exit> {
     let registry = Registry::new(&Folders::of_command(&std::env::current_dir()?, None));
     let sources = registry.sources().iter().map(|(native, source)| ("source", *native, source.spec()));
-    let destinations = registry.destinations().iter().map(|(native, destination)| ("destination", *native, destination.spec()));
+    let destinations =
+        registry.destinations().iter().map(|(native, destination)| ("destination", *native, destination.spec()));
     let all: Vec<(&str, Native, connector::Spec)> = sources.chain(destinations).collect();
     let text = if options.json {
         let all: Vec<Value> = all
@@ -41,7 +42,9 @@ pub fn run(options: Options) -> Result<Exit> {
             })
             .collect();
         let mut text = table::text(&["kind", "name", "title", "replaces"], &[], &rows);
-        text.push_str("Any executable that speaks the protocol is a source too: exec:PATH, python:PACKAGE[==VERSION]\n");
+        text.push_str(
+            "Any executable that speaks the protocol is a source too: exec:PATH, python:PACKAGE[==VERSION]\n",
+        );
         text
     };
     std::io::stdout().write_all(text.as_bytes())?;

@@ -36,14 +36,25 @@ pub async fn connect(
     let (command, identity) = match &actor.connector {
         Connector::Native(name) => return native(registry, kind, name, &place),
         _ if kind == ActorKind::Destination => {
-            let message = format!("{place}.connector: a destination must be native; `{}` cannot be one yet", actor.connector);
+            let message =
+                format!("{place}.connector: a destination must be native; `{}` cannot be one yet", actor.connector);
             return Err(Refused(message).into());
         }
         Connector::Exec(path) => (executable(file, path), format!("exec:{}", actor.name)),
         Connector::Python(requirement) => {
-            let package = PythonPackage::new(requirement, cache()).map_err(explain::connector).context(place.clone())?;
-            let progress = |line: &str| tracing::info!("{line}");
-            let command = package.install(&progress, cancel).await.map_err(explain::connector).context(place.clone())?;
+            let package =
+                PythonPackage::new(requirement, cache()).map_err(explain::connector).context(place.clone())?;
+            let progress = |line: &str| {
+                tracing::info!("{line}");
+                // It takes a minute the first time; what pip says is for the log alone.
+                if ["Making", "Installing ", "Waiting", "Removing"].iter().any(|word| line.starts_with(word))
+                    && !line.starts_with("Installing collected")
+                {
+                    eprintln!("leat: {line}");
+                }
+            };
+            let command =
+                package.install(&progress, cancel).await.map_err(explain::connector).context(place.clone())?;
             let name = requirement.split("==").next().unwrap_or_default().trim().to_owned();
             (command, format!("python:{name}"))
         }

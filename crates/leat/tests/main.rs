@@ -3,8 +3,10 @@
 
 mod cases;
 mod client;
+mod connector_cli;
 mod ghost;
 mod ground;
 mod kill;
 mod modes;
 mod serve;
+mod sync_file;

@@ -17,7 +17,10 @@ use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use connector::{Destination, Error, ErrorKind, Source, Spec};
 use connectors::Folders;
-use control::{clock::{Clock, SystemClock}, configuration, secrets};
+use control::{
+    clock::{Clock, SystemClock},
+    configuration, secrets,
+};
 use protocol::{
     ConfiguredCatalog, Json, Message, StateMessage, StreamDescriptor,
     message::{CheckStatus, ConnectionStatus, Log, LogLevel, StreamStatusTrace, Trace, TraceError, TraceKind},
@@ -190,7 +193,8 @@ fn find(registry: &Registry, options: &Options) -> Result<Connector> {
         (Some((_, source)), None) => Ok(Connector::Source(source.clone())),
         (None, Some((_, destination))) => Ok(Connector::Destination(destination.clone())),
         (Some(_), Some(_)) => {
-            Err(Refused(format!("`{name}` is a source and a destination: say source-{name} or destination-{name}")).into())
+            Err(Refused(format!("`{name}` is a source and a destination: say source-{name} or destination-{name}"))
+                .into())
         }
         (None, None) => {
             let sources = registry.sources().iter().map(|(native, _)| format!("source-{}", native.name));
@@ -262,7 +266,11 @@ fn log(level: tracing::Level, message: String) -> Message {
 fn status(stream: &StreamDescriptor, status: &str) -> Message {
     let stream_status =
         StreamStatusTrace { stream_descriptor: stream.clone(), status: status.to_owned(), extra: Map::new() };
-    Message::Trace(Trace { emitted_at: now_ms() as f64, kind: TraceKind::StreamStatus { stream_status }, extra: Map::new() })
+    Message::Trace(Trace {
+        emitted_at: now_ms() as f64,
+        kind: TraceKind::StreamStatus { stream_status },
+        extra: Map::new(),
+    })
 }
 
 fn trace(error: &Error, stream: Option<StreamDescriptor>) -> Message {

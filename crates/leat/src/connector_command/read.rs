@@ -34,7 +34,8 @@ pub async fn read(source: Arc<dyn Source>, request: ReadRequest) -> Result<Optio
             return Err(error);
         }
     }
-    let outcome = task.await.unwrap_or_else(|error| Err(Error::system("The source stopped unexpectedly").with_source(error)));
+    let outcome =
+        task.await.unwrap_or_else(|error| Err(Error::system("The source stopped unexpectedly").with_source(error)));
     let failure = match outcome {
         Ok(()) => {
             speaker.end("COMPLETE", None)?;

@@ -68,7 +68,8 @@ pub async fn write(
         attempt: 0,
         owner: Uuid::new_v4().to_string(),
     };
-    let generations = catalog.streams.iter().map(|configured| configured.generation_id.unwrap_or_else(now_ms)).collect();
+    let generations =
+        catalog.streams.iter().map(|configured| configured.generation_id.unwrap_or_else(now_ms)).collect();
     let (events, mut told) = mpsc::unbounded_channel();
     let attempt = Attempt {
         source: Arc::new(Stdin { pending: pending.clone() }),
@@ -270,8 +271,7 @@ impl Source for Stdin {
 async fn next_line(lines: &mut BufReader<tokio::io::Stdin>, line: &mut Vec<u8>) -> connector::Result<bool> {
     line.clear();
     loop {
-        let bytes =
-            lines.fill_buf().await.map_err(|error| Error::system("stdin cannot be read").with_source(error))?;
+        let bytes = lines.fill_buf().await.map_err(|error| Error::system("stdin cannot be read").with_source(error))?;
         if bytes.is_empty() {
             return Ok(!line.is_empty());
         }
@@ -357,7 +357,10 @@ impl Reading {
         let at = self.place(&record.stream)?;
         let stream = &mut self.streams[at];
         if stream.is_complete {
-            return Err(Error::system(format!("A record of stream `{}` came after it was complete", stream.descriptor)));
+            return Err(Error::system(format!(
+                "A record of stream `{}` came after it was complete",
+                stream.descriptor
+            )));
         }
         let now = record.emitted_at;
         if let Some((earliest, latest)) = stream.emitted
@@ -424,8 +427,12 @@ impl Reading {
         for at in 0..self.streams.len() {
             self.flush(at).await?;
         }
-        let open: Vec<String> =
-            self.streams.iter().filter(|stream| !stream.is_complete).map(|stream| format!("`{}`", stream.descriptor)).collect();
+        let open: Vec<String> = self
+            .streams
+            .iter()
+            .filter(|stream| !stream.is_complete)
+            .map(|stream| format!("`{}`", stream.descriptor))
+            .collect();
         if open.is_empty() {
             return Ok(());
         }

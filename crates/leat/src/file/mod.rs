@@ -207,7 +207,11 @@ connections:
         check("prefix:", "prefx:", "connections.shop-to-lake.prefx: is not known; did you mean `prefix`?");
         check("sources:", "source:", "source: is not known; did you mean `sources`?");
         check("fields:", "feilds:", "connections.shop-to-lake.streams[0].feilds: is not known; did you mean `fields`?");
-        check("source: shop", "source: shpo", "connections.shop-to-lake.source: there is no source `shpo`; did you mean `shop`?");
+        check(
+            "source: shop",
+            "source: shpo",
+            "connections.shop-to-lake.source: there is no source `shpo`; did you mean `shop`?",
+        );
         check("destination: lake\n", "destination: shop\n", "there is no destination `shop`");
         check("incremental_append", "incremental_appendd", "did you mean `incremental_append`?");
         check("zone: Europe/Paris", "zone: Mars/Olympus", "schedule");
@@ -215,7 +219,9 @@ connections:
         check("every: 6 hours", "every: 0 hours", "schedule");
         check("${CARGO_PKG_NAME}", "${NO_SUCH_VARIABLE}", "the environment variable NO_SUCH_VARIABLE is not set");
         check("${CARGO_PKG_NAME}", "${file:no/such}", "sources.shop.config.note: no/such cannot be read");
-        check("${CARGO_PKG_NAME}", "${OPEN", "is not closed");
+        check("${CARGO_PKG_NAME}", "${OPEN", "names no variable");
+        check("${CARGO_PKG_NAME}", "${}", "names no variable");
+        check("${CARGO_PKG_NAME}-$${X}", "${OPEN", "sources.shop.config.note: `${` is not closed");
         check("memory_limit: 64Mi", "memory: 64Mi", "resources.memory: is not known");
         check("prefix: shop_", "prefix: 7", "connections.shop-to-lake.prefix: must be a text");
         check("prefix: shop_", "source: shop", "is not YAML");
@@ -230,7 +236,9 @@ connections:
 
     #[test]
     fn strange_files_are_refused() {
-        for text in ["", "[]", "7", "connections: []", "sources: {a: {connector: sample}}", "\u{0}", "a: &a [*a]", "- - : -"] {
+        for text in
+            ["", "[]", "7", "connections: []", "sources: {a: {connector: sample}}", "\u{0}", "a: &a [*a]", "- - : -"]
+        {
             assert!(File::parse(text, "/tmp".into()).is_err(), "{text:?}");
         }
     }

@@ -54,7 +54,15 @@ impl Members {
     }
 
     fn require(&mut self, name: &'static str) -> Result<Value> {
-        self.take(name).ok_or_else(|| Refused(format!("{}: is missing", join(&self.path, name))))
+        if let Some(value) = self.take(name) {
+            return Ok(value);
+        }
+        // Misspelled rather than forgotten.
+        let misspelled = self.members.keys().find(|member| nearest(member, [name]).is_some());
+        Err(match misspelled {
+            Some(member) => Refused(format!("{}: is not known; did you mean `{name}`?", join(&self.path, member))),
+            None => Refused(format!("{}: is missing", join(&self.path, name))),
+        })
     }
 
     fn text(&mut self, name: &'static str) -> Result<Option<String>> {

@@ -99,7 +99,9 @@ mod tests {
 
     #[test]
     fn patterns() {
-        let check = |pattern: &str, text: &str, expected: bool| assert_eq!(is_like(pattern, text), expected, "{pattern} {text}");
+        let check = |pattern: &str, text: &str, expected: bool| {
+            assert_eq!(is_like(pattern, text), expected, "{pattern} {text}")
+        };
         check("users", "users", true);
         check("users", "Users", false);
         check("audit_*", "audit_", true);

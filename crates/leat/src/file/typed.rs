@@ -38,7 +38,8 @@ mod tests {
             "port": {"type": "integer"}, "ssl": {"type": "boolean"}, "password": {"type": "string"},
             "inner": {"properties": {"rate": {"type": "number"}}},
         }});
-        let mut config = json!({"port": "5432", "ssl": "true", "password": "1234", "inner": {"rate": "0.5"}, "more": "1"});
+        let mut config =
+            json!({"port": "5432", "ssl": "true", "password": "1234", "inner": {"rate": "0.5"}, "more": "1"});
         fit(&mut config, &schema);
         assert_eq!(config, json!({"port": 5432, "ssl": true, "password": "1234", "inner": {"rate": 0.5}, "more": "1"}));
         let mut config = json!({"port": "true", "ssl": "1", "inner": "x"});

@@ -94,6 +94,11 @@ fn value_of(name: &str, path: &str, folder: &Path) -> Result<String, Refused> {
         let text = text.strip_suffix('\n').map_or(text.as_str(), |text| text.strip_suffix('\r').unwrap_or(text));
         return Ok(text.to_owned());
     }
+    if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+        return Err(Refused(format!(
+            "{path}: `${{{name}}}` names no variable; write `$${{` for the characters themselves"
+        )));
+    }
     std::env::var(name).map_err(|_| {
         let hint = "set it, or write `$${` for the characters themselves";
         Refused(format!("{path}: the environment variable {name} is not set: {hint}"))

@@ -22,6 +22,7 @@ use control::{
     Control, Settings,
     clock::SystemClock,
     connections::ConnectionStatus,
+    executor::Limits,
     jobs::model::{JobInfo, JobStatus},
 };
 use store::{Store, StoreUrl};
@@ -83,9 +84,13 @@ async fn sync(options: Options, handle: runtime::Handle) -> Result<Exit> {
     })?;
     let (told, events) = mpsc::unbounded_channel();
     let runner = Arc::new(Watched::new(EngineRunner::new(Arc::new(registry), store.clone(), handle), told));
-    let settings = Settings { connector_timeout: CONNECTOR_TIMEOUT, ..Settings::default() };
-    let control = Control::open(store.clone(), runner, Arc::new(SystemClock), settings).await.map_err(explain::control)?;
-    let mut session = Session { control, plan, file: &file, events, stop, json: options.json, is_started: false };
+    // Who runs here at once is decided by the order of the file, not by a limit.
+    let limits = Limits { total: usize::MAX, per_source: usize::MAX, per_destination: usize::MAX };
+    let settings = Settings { connector_timeout: CONNECTOR_TIMEOUT, limits, ..Settings::default() };
+    let control = Control::open(store.clone(), runner.clone(), Arc::new(SystemClock), settings)
+        .await
+        .map_err(explain::control)?;
+    let mut session = Session { control, runner, plan, file: &file, events, stop, json: options.json };
     let outcome = session.sync_all(&chosen).await;
     session.control.shutdown().await;
     store.close().await;
@@ -135,23 +140,31 @@ fn choose<'a>(file: &'a File, names: &[String]) -> Result<Vec<&'a Connection>> {
 
 struct Session<'a> {
     control: Control,
+    runner: Arc<Watched>,
     plan: Plan,
     file: &'a File,
     events: mpsc::UnboundedReceiver<Told>,
     stop: CancellationToken,
     json: bool,
-    is_started: bool,
 }
 
 impl Session<'_> {
     async fn sync_all(&mut self, chosen: &[&Connection]) -> Result<Exit> {
         let mut exit = Exit::Ok;
+        let mut ready = Vec::new();
+        // All before anything runs: a job that an earlier run has left must find the store as the file is now.
         for connection in chosen {
-            match self.sync_one(connection).await {
-                Ok(Exit::Ok) => {}
-                Ok(Exit::Interrupted) => return Ok(Exit::Interrupted),
-                Ok(other) => exit = other,
-                Err(_) if self.stop.is_cancelled() => return Ok(Exit::Interrupted),
+            let prepared = tokio::select! {
+                prepared = self.plan.apply(&self.control, self.file, connection) => prepared,
+                () = self.stop.cancelled() => return Ok(Exit::Interrupted),
+            };
+            match prepared {
+                Ok(prepared) => {
+                    for remark in &prepared.remarks {
+                        eprintln!("leat: {remark}");
+                    }
+                    ready.push((*connection, prepared.connection));
+                }
                 // The others do not suffer from it.
                 Err(error) if chosen.len() > 1 => {
                     eprintln!("leat: {}: {error:#}", connection.name);
@@ -160,25 +173,22 @@ impl Session<'_> {
                 Err(error) => return Err(error),
             }
         }
+        self.control.start().await.map_err(explain::control)?;
+        for (connection, id) in ready {
+            match self.sync_one(connection, id).await? {
+                Exit::Ok => {}
+                Exit::Interrupted => return Ok(Exit::Interrupted),
+                other => exit = other,
+            }
+        }
         Ok(exit)
     }
 
-    async fn sync_one(&mut self, connection: &Connection) -> Result<Exit> {
-        let prepared = tokio::select! {
-            prepared = self.plan.apply(&self.control, self.file, connection) => prepared?,
-            () = self.stop.cancelled() => return Ok(Exit::Interrupted),
-        };
-        for remark in &prepared.remarks {
-            eprintln!("leat: {remark}");
-        }
-        if !self.is_started {
-            // Not before the store is as the file says: a job that an earlier run has left goes on from here.
-            self.control.start().await.map_err(explain::control)?;
-            self.is_started = true;
-        }
+    async fn sync_one(&mut self, connection: &Connection, id: Uuid) -> Result<Exit> {
         let begun = Instant::now();
-        let job = self.begin(prepared.connection).await?;
         let mut show = Show::new(&connection.name, self.json);
+        self.runner.let_run(id);
+        let job = self.begin(id).await?;
         let ended = self.follow(job, &mut show).await?;
         show.end();
         let Some(ended) = ended else { return Ok(Exit::Interrupted) };
@@ -187,7 +197,11 @@ impl Session<'_> {
             Err(error) => bail!("the ledger cannot be read: {error}"),
         };
         let report = Report::new(connection, &ended, &counted, &show, begun.elapsed());
-        if self.json { report.print_json()? } else { report.print_table()? }
+        if self.json {
+            report.print_json()?
+        } else {
+            report.print_table()?
+        }
         Ok(if report.is_green() { Exit::Ok } else { Exit::Failed })
     }
 

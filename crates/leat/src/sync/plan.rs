@@ -59,7 +59,9 @@ impl Plan {
     ) -> Result<Self> {
         let mut found = HashMap::new();
         for connection in chosen {
-            for (kind, name) in [(ActorKind::Source, &connection.source), (ActorKind::Destination, &connection.destination)] {
+            for (kind, name) in
+                [(ActorKind::Source, &connection.source), (ActorKind::Destination, &connection.destination)]
+            {
                 if found.contains_key(&(word(kind), name.clone())) {
                     continue;
                 }
@@ -84,7 +86,8 @@ impl Plan {
         let workspace = workspaces.first().context("the store has no workspace")?.id;
         let source = self.actor(control, workspace, file, ActorKind::Source, &connection.source).await?;
         let destination = self.actor(control, workspace, file, ActorKind::Destination, &connection.destination).await?;
-        let (offered, catalog_id) = discover(control, source).await.with_context(|| format!("source `{}`", connection.source))?;
+        let (offered, catalog_id) =
+            discover(control, source).await.with_context(|| format!("source `{}`", connection.source))?;
         let (catalog, remarks) = streams::catalog(connection, &offered)?;
         self.check_modes(connection, &catalog)?;
 
@@ -141,7 +144,14 @@ impl Plan {
         Ok(Prepared { connection: existing.id, remarks })
     }
 
-    async fn actor(&self, control: &Control, workspace: Uuid, file: &File, kind: ActorKind, name: &str) -> Result<Uuid> {
+    async fn actor(
+        &self,
+        control: &Control,
+        workspace: Uuid,
+        file: &File,
+        kind: ActorKind,
+        name: &str,
+    ) -> Result<Uuid> {
         let Found { native, specification, .. } = self.found(kind, name)?;
         let mut config = actor(file, kind, name)?.config.clone();
         typed::fit(&mut config, specification);
@@ -167,7 +177,9 @@ impl Plan {
     }
 
     fn found(&self, kind: ActorKind, name: &str) -> Result<&Found> {
-        self.found.get(&(word(kind), name.to_owned())).with_context(|| format!("{} `{name}` was not looked at", word(kind)))
+        self.found
+            .get(&(word(kind), name.to_owned()))
+            .with_context(|| format!("{} `{name}` was not looked at", word(kind)))
     }
 
     fn check_modes(&self, connection: &Connection, catalog: &control::catalog::RequestedCatalog) -> Result<()> {
@@ -185,7 +197,9 @@ impl Plan {
                 );
                 return Err(Refused(message).into());
             }
-            if !entry.stream.supported_sync_modes.is_empty() && !entry.stream.supported_sync_modes.contains(&entry.config.sync_mode) {
+            if !entry.stream.supported_sync_modes.is_empty()
+                && !entry.stream.supported_sync_modes.contains(&entry.config.sync_mode)
+            {
                 let message = format!(
                     "connections.{}: stream `{}` can only be read in full; choose a mode that begins with `full_refresh_`",
                     connection.name, entry.stream.descriptor

@@ -40,8 +40,8 @@ impl Line {
 
     fn megabytes_per_second(&self) -> Option<f64> {
         let seconds = self.duration?.as_secs_f64();
-        // Less than that is no measure: figures come about once a second.
-        (seconds >= 1.0).then(|| self.answered.bytes as f64 / 1e6 / seconds)
+        // Less than that is no measure.
+        (seconds >= 0.01).then(|| self.answered.bytes as f64 / 1e6 / seconds)
     }
 }
 

@@ -23,6 +23,8 @@ pub struct Show {
     connection: String,
     form: Form,
     streams: HashMap<StreamDescriptor, Seen>,
+    /// When figures came last: what is seen first now has begun after that.
+    last: Instant,
 }
 
 enum Form {
@@ -47,15 +49,16 @@ impl Show {
             false if std::io::stderr().is_terminal() => Form::Bars(MultiProgress::new()),
             false => Form::Lines,
         };
-        Self { connection: connection.to_owned(), form, streams: HashMap::new() }
+        Self { connection: connection.to_owned(), form, streams: HashMap::new(), last: Instant::now() }
     }
 
     pub fn take(&mut self, told: Told) {
         match told {
             Told::Begun { attempt, .. } if attempt > 0 => {
+                self.last = Instant::now();
                 self.say(&format!("{}: attempt {} goes on from the last state", self.connection, attempt + 1));
             }
-            Told::Begun { .. } => {}
+            Told::Begun { .. } => self.last = Instant::now(),
             Told::Progress { job, streams } => self.progress(job, &streams),
             Told::Ended { job, attempt, failed, moved, streams } => {
                 self.progress(job, &streams);
@@ -66,7 +69,7 @@ impl Show {
         }
     }
 
-    /// How long a stream took, as far as was seen: figures come about once a second.
+    /// How long a stream took, as far as was seen: figures come about once a second, so it is at most so much too long.
     pub fn duration(&self, stream: &StreamDescriptor) -> Option<Duration> {
         let seen = self.streams.get(stream)?;
         Some(seen.until.unwrap_or_else(Instant::now).duration_since(seen.since))
@@ -97,7 +100,7 @@ impl Show {
                 continue;
             }
             let seen = self.streams.entry(stats.stream.clone()).or_insert_with(|| Seen {
-                since: now,
+                since: self.last,
                 until: None,
                 told_at: now,
                 told_read: -1,
@@ -108,7 +111,12 @@ impl Show {
                 seen.until = Some(now);
             }
             let state = if stats.complete { "complete" } else { "running" };
-            let text = format!("{}: {} rows read, {} committed", stats.stream, grouped(stats.emitted), grouped(stats.committed.written));
+            let text = format!(
+                "{}: {} rows read, {} committed",
+                stats.stream,
+                grouped(stats.emitted),
+                grouped(stats.committed.written)
+            );
             match &self.form {
                 Form::Bars(bars) => {
                     if seen.bar.is_none() && (ends || seen.until.is_none()) {
@@ -146,6 +154,7 @@ impl Show {
             }
             seen.told_read = stats.emitted;
         }
+        self.last = now;
         let is_json = matches!(self.form, Form::Json);
         for line in lines {
             if is_json {
@@ -180,7 +189,13 @@ mod tests {
 
     #[test]
     fn thousands() {
-        for (number, expected) in [(0, "0"), (999, "999"), (1000, "1,000"), (-1_234_567, "-1,234,567"), (i64::MIN, "-9,223,372,036,854,775,808")] {
+        for (number, expected) in [
+            (0, "0"),
+            (999, "999"),
+            (1000, "1,000"),
+            (-1_234_567, "-1,234,567"),
+            (i64::MIN, "-9,223,372,036,854,775,808"),
+        ] {
             assert_eq!(grouped(number), expected);
         }
     }

@@ -2,6 +2,11 @@
 //!
 //! Only figures are passed on. Log lines and failures may hold secrets until the control plane has cut them out, so they
 //! are read from the store (Invariant 6).
+//!
+//! The store may hold jobs that an earlier run has left, also of connections that this run has nothing to do with. Their
+//! attempts wait here until their connection's turn comes, or until the run ends, which costs them nothing.
+
+use std::collections::HashSet;
 
 use async_trait::async_trait;
 use control::runner::{
@@ -10,17 +15,33 @@ use control::runner::{
 };
 use protocol::Catalog;
 use serde_json::Value;
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::{
+    mpsc::{UnboundedSender, unbounded_channel},
+    watch,
+};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::runner::EngineRunner;
 
 #[derive(Clone, Debug)]
 pub enum Told {
-    Begun { job: i64, attempt: i64 },
-    Progress { job: i64, streams: Vec<StreamStats> },
+    Begun {
+        job: i64,
+        attempt: i64,
+    },
+    Progress {
+        job: i64,
+        streams: Vec<StreamStats>,
+    },
     /// `moved`: something was committed, so the next attempt begins at once.
-    Ended { job: i64, attempt: i64, failed: bool, moved: bool, streams: Vec<StreamStats> },
+    Ended {
+        job: i64,
+        attempt: i64,
+        failed: bool,
+        moved: bool,
+        streams: Vec<StreamStats>,
+    },
 }
 
 impl Told {
@@ -34,11 +55,19 @@ impl Told {
 pub struct Watched {
     inner: EngineRunner,
     told: UnboundedSender<Told>,
+    /// The connections whose turn has come.
+    turns: watch::Sender<HashSet<String>>,
 }
 
 impl Watched {
     pub fn new(inner: EngineRunner, told: UnboundedSender<Told>) -> Self {
-        Self { inner, told }
+        Self { inner, told, turns: watch::Sender::default() }
+    }
+
+    pub fn let_run(&self, connection: Uuid) {
+        self.turns.send_modify(|turns| {
+            turns.insert(connection.to_string());
+        });
     }
 
     /// Nobody looks on any more: nothing is lost by that.
@@ -53,16 +82,34 @@ impl Runner for Watched {
         self.inner.native()
     }
 
-    async fn check(&self, connector: &ConnectorRef, config: Value, cancel: CancellationToken) -> Result<CheckOutcome, Failure> {
+    async fn check(
+        &self,
+        connector: &ConnectorRef,
+        config: Value,
+        cancel: CancellationToken,
+    ) -> Result<CheckOutcome, Failure> {
         self.inner.check(connector, config, cancel).await
     }
 
-    async fn discover(&self, connector: &ConnectorRef, config: Value, cancel: CancellationToken) -> Result<Catalog, Failure> {
+    async fn discover(
+        &self,
+        connector: &ConnectorRef,
+        config: Value,
+        cancel: CancellationToken,
+    ) -> Result<Catalog, Failure> {
         self.inner.discover(connector, config, cancel).await
     }
 
     async fn run(&self, input: AttemptInput, cancel: CancellationToken, events: EventSink) -> AttemptOutcome {
         let (job, attempt) = (input.claim.job, input.claim.attempt);
+        let mut turns = self.turns.subscribe();
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => {
+                return AttemptOutcome { result: AttemptResult::Cancelled, streams: Vec::new() };
+            }
+            _ = turns.wait_for(|turns| turns.contains(&input.claim.connection)) => {}
+        }
         self.tell(Told::Begun { job, attempt });
         let (sender, mut receiver) = unbounded_channel();
         let relay = async {
