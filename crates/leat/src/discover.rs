@@ -48,7 +48,11 @@ async fn discover(options: Options) -> Result<Exit> {
     };
     let mut registry = Registry::new(&Folders::of_command(&file.folder, Some(&file.state_folder())));
     let cancel = crate::cancelled_by_signal();
-    let (connector, _) = outside::connect(&mut registry, &file, ActorKind::Source, actor, &cancel).await?;
+    let connector = match outside::connect(&mut registry, &file, ActorKind::Source, actor, &cancel).await {
+        Ok((connector, _)) => connector,
+        Err(_) if cancel.is_cancelled() => return Ok(Exit::Interrupted),
+        Err(error) => return Err(error),
+    };
     let source = registry.source(&connector).ok_or_else(|| anyhow::anyhow!("the connector is gone"))?;
     let specification = source.spec().connection_specification;
     let config = check::checked(actor, &format!("sources.{}", actor.name), &specification)?;

@@ -35,8 +35,8 @@ impl Told {
     }
 
     fn error(&self) -> &str {
-        let errors = self.of_type("TRACE").into_iter().filter(|message| message["trace"]["type"] == "ERROR");
-        errors.last().unwrap()["trace"]["error"]["message"].as_str().unwrap()
+        let mut errors = self.of_type("TRACE").into_iter().filter(|message| message["trace"]["type"] == "ERROR");
+        errors.next_back().unwrap()["trace"]["error"]["message"].as_str().unwrap()
     }
 }
 
@@ -168,8 +168,8 @@ fn a_source_tells_records_states_and_statuses() {
 
     // From its last states there is nothing left to read.
     let last = |stream: &str| {
-        let own = states.iter().filter(|message| message["state"]["stream"]["stream_descriptor"]["name"] == stream);
-        own.last().unwrap()["state"].clone()
+        let mut own = states.iter().filter(|message| message["state"]["stream"]["stream_descriptor"]["name"] == stream);
+        own.next_back().unwrap()["state"].clone()
     };
     folder.write("state.json", &json!([last("users"), last("purchases")]));
     let again = read(Some("state.json"));

@@ -229,11 +229,12 @@ fn a_state_that_does_not_fit_is_refused() {
 /// A source in shell: two streams, and a failure on request.
 const READER: &str = r#"#!/bin/sh
 case "$1" in
-spec) echo '{"type":"SPEC","spec":{"connectionSpecification":{"type":"object","properties":{"key":{"type":"string","airbyte_secret":true},"fail":{"type":"boolean"}}}}}';;
+spec) echo '{"type":"SPEC","spec":{"connectionSpecification":{"type":"object","properties":{"key":{"type":"string","airbyte_secret":true},"fail":{}}}}}';;
 check) if grep -q s3cret "$3"; then echo '{"type":"CONNECTION_STATUS","connectionStatus":{"status":"SUCCEEDED"}}'
   else echo '{"type":"CONNECTION_STATUS","connectionStatus":{"status":"FAILED","message":"the key '"$(cat "$3" | tr -d '"{}')"' is wrong"}}'; fi;;
 discover) echo '{"type":"CATALOG","catalog":{"streams":[{"name":"notes","json_schema":{"properties":{"id":{"type":"integer"},"text":{"type":"string"}}},"supported_sync_modes":["full_refresh","incremental"],"source_defined_cursor":true,"default_cursor_field":["id"]},{"name":"tags","json_schema":{"properties":{"id":{"type":"integer"}}},"supported_sync_modes":["full_refresh"]}]}}';;
 read)
+  if grep -q '"fail":"at once"' "$3"; then exit 3; fi
   echo 'plain text that is no message'
   echo '{"type":"RECORD","record":{"stream":"notes","data":{"id":1,"text":"a"},"emitted_at":1}}'
   echo '{"type":"RECORD","record":{"stream":"notes","data":{"id":2,"text":"b"},"emitted_at":1}}'
@@ -266,6 +267,17 @@ fn a_strangers_executable_is_a_source() {
     let told = folder.run(&["sync", "leat.yaml", "--json"], 0).expect(0);
     assert_eq!(told.results()[0]["streams"][0]["committed"], 2);
     assert_eq!(folder.number("select count(*) from tags"), 1);
+
+    // It fails before anything moved: no waiting here, the next run is the next attempt of the same job.
+    folder.write("leat.yaml", &STRANGE.replace("fail: false", "fail: at once"));
+    let told = folder.run(&["sync", "leat.yaml", "--json"], 0).expect(1);
+    let failed = &told.results()[0];
+    assert_eq!((&failed["attempts"], &failed["succeeded"]), (&1.into(), &false.into()), "{told:?}");
+    assert!(told.err.contains("run the same command again"), "{told:?}");
+    folder.write("leat.yaml", STRANGE);
+    let told = folder.run(&["sync", "leat.yaml", "--json"], 0).expect(0);
+    let passed = &told.results()[0];
+    assert_eq!((&passed["attempts"], &passed["job"]), (&2.into(), &failed["job"]), "{told:?}");
 
     // It fails half way: what its state covers stays, the exit code and stderr say what happened.
     folder.write("leat.yaml", &STRANGE.replace("fail: false", "fail: true"));

@@ -73,7 +73,11 @@ async fn sync(options: Options, handle: runtime::Handle) -> Result<Exit> {
     let state = file.state_folder();
     make_private(&state).with_context(|| format!("the folder {} cannot be made", state.display()))?;
     let mut registry = Registry::new(&Folders::of_command(&file.folder, Some(&state)));
-    let plan = Plan::resolve(&mut registry, &file, &chosen, &stop).await?;
+    let plan = match Plan::resolve(&mut registry, &file, &chosen, &stop).await {
+        Ok(plan) => plan,
+        Err(_) if stop.is_cancelled() => return Ok(Exit::Interrupted),
+        Err(error) => return Err(error),
+    };
 
     let store = Store::open(StoreUrl::Sqlite(state.join("leat.db")), &state).await.map_err(|error| {
         let hint = match error.kind {

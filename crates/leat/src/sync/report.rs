@@ -164,3 +164,22 @@ impl Report {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_must_agree() {
+        let check = |read, written, filtered, rejected, committed, expected| {
+            let answered = Counts { read, written, filtered, rejected, bytes: 0 };
+            let line = Line { stream: StreamDescriptor::new(None, "s"), answered, committed, duration: None };
+            assert_eq!(line.agrees(), expected, "{answered:?} {committed}");
+        };
+        check(0, 0, 0, 0, 0, true);
+        check(10, 7, 2, 1, 7, true);
+        check(10, 9, 0, 0, 9, false);
+        check(10, 10, 0, 0, 9, false);
+        check(9, 10, 0, 0, 10, false);
+    }
+}
