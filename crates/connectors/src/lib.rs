@@ -114,5 +114,20 @@ pub fn destinations(folders: &Folders) -> Vec<(Native, Arc<dyn Destination>)> {
             },
             Arc::new(sqlite::SqliteDestination::new(folders.local.clone(), folders.own.clone())),
         ),
+        #[cfg(feature = "postgres")]
+        (
+            Native {
+                name: "postgres",
+                title: "Postgres",
+                definition_id: uuid::uuid!("25c5221d-dce2-4163-ade9-739ef790f503"),
+                docker_repository: "airbyte/destination-postgres",
+                docker_image_tag: "3.0.5",
+                documentation_url: postgres::DESTINATION_DOCUMENTATION,
+                source_type: None,
+                release_date: Some("2026-11-25"),
+                icon: None,
+            },
+            Arc::new(postgres::PostgresDestination),
+        ),
     ]
 }

@@ -6,6 +6,10 @@
 //! Messages, SCRAM and MD5 come from its own lower half, `postgres-protocol`. Statements use the simple protocol: values
 //! go in as [`literal`]s, answers come as text. A session that returned an error of the connection is not used again.
 
+mod writing;
+
+pub use writing::CopyBuffer;
+
 use std::{fmt, io, ops::Range, sync::Arc, time::Duration};
 
 use bytes::BytesMut;

@@ -16,7 +16,7 @@ use super::{
 };
 
 /// How long a connection may take to be made, unless `connectTimeout` says otherwise.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Parameters of the JDBC driver that tune the driver itself and have no meaning here.
 const DRIVER_ONLY: [&str; 14] = [
     "adaptiveFetch",
@@ -191,10 +191,7 @@ impl Config {
             Some(ReplicationMethod::Xmin {}) => return Err(refused_method("Xmin")),
             Some(ReplicationMethod::Standard {}) | None => {}
         }
-        if matches!(config.tunnel_method, Some(TunnelMethod::Key {} | TunnelMethod::Password {})) {
-            return Err(Error::config("Configuration field `tunnel_method`: SSH tunnels are not implemented")
-                .with_hint("Use NO_TUNNEL and forward the port yourself (ssh -L), then name the local end as `host` and `port`"));
-        }
+        refuse_tunnel(config.tunnel_method)?;
         Ok(config)
     }
 
@@ -206,35 +203,51 @@ impl Config {
             database: self.database.clone(),
             user: self.username.clone(),
             password: self.password.clone(),
-            tls: self.tls()?,
+            tls: tls(self.ssl_mode.as_ref(), self.ssl)?,
             connect_timeout: CONNECT_TIMEOUT,
             application: "leat".to_owned(),
         };
-        for pair in self.jdbc_url_params.as_deref().unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            match key {
-                "connectTimeout" | "loginTimeout" => {
-                    let seconds = value.parse::<u32>().map_err(|_| parameter(key, "must be a number of seconds"))?;
-                    if seconds > 0 {
-                        server.connect_timeout = Duration::from_secs(u64::from(seconds));
-                    }
-                }
-                "ApplicationName" => value.clone_into(&mut server.application),
-                _ if DRIVER_ONLY.contains(&key) => {}
-                _ => return Err(parameter(key, "is not implemented")),
-            }
-        }
+        apply_parameters(&mut server, self.jdbc_url_params.as_deref())?;
         Ok(server)
     }
+}
 
-    fn tls(&self) -> Result<Tls> {
-        match (&self.ssl_mode, self.ssl) {
-            (Some(mode), _) => mode.tls(),
-            (None, Some(true)) => Tls::unverified(Policy::Must),
-            (None, Some(false)) => Ok(Tls::never()),
-            (None, None) => Tls::unverified(Policy::Prefer),
+/// What `jdbc_url_params` says, on top of what the other keys said.
+pub fn apply_parameters(server: &mut Server, parameters: Option<&str>) -> Result<()> {
+    for pair in parameters.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        match key {
+            "connectTimeout" | "loginTimeout" => {
+                let seconds = value.parse::<u32>().map_err(|_| parameter(key, "must be a number of seconds"))?;
+                if seconds > 0 {
+                    server.connect_timeout = Duration::from_secs(u64::from(seconds));
+                }
+            }
+            "ApplicationName" => value.clone_into(&mut server.application),
+            _ if DRIVER_ONLY.contains(&key) => {}
+            _ => return Err(parameter(key, "is not implemented")),
         }
     }
+    Ok(())
+}
+
+/// `ssl_mode` wins over `ssl`, the key that came before it.
+pub fn tls(mode: Option<&SslMode>, ssl: Option<bool>) -> Result<Tls> {
+    match (mode, ssl) {
+        (Some(mode), _) => mode.tls(),
+        (None, Some(true)) => Tls::unverified(Policy::Must),
+        (None, Some(false)) => Ok(Tls::never()),
+        (None, None) => Tls::unverified(Policy::Prefer),
+    }
+}
+
+pub fn refuse_tunnel(method: Option<TunnelMethod>) -> Result<()> {
+    if !matches!(method, Some(TunnelMethod::Key {} | TunnelMethod::Password {})) {
+        return Ok(());
+    }
+    Err(Error::config("Configuration field `tunnel_method`: SSH tunnels are not implemented").with_hint(
+        "Use NO_TUNNEL and forward the port yourself (ssh -L), then name the local end as `host` and `port`",
+    ))
 }
 
 impl SslMode {

@@ -1,4 +1,6 @@
-//! PostgreSQL as a source: a drop-in for `airbyte/source-postgres` with the replication method Standard.
+//! PostgreSQL as a source, and in [`destination`] as a destination.
+//!
+//! The source is a drop-in for `airbyte/source-postgres` with the replication method Standard.
 //!
 //! Full refresh and incremental by a cursor column, of tables, partition roots, views, materialized views and foreign
 //! tables. Rows come by binary COPY, straight into Arrow. Nothing is written and no transaction id is taken, so a hot
@@ -12,6 +14,7 @@ mod client;
 mod columns;
 mod config;
 mod cursor;
+mod destination;
 mod discover;
 mod fault;
 mod inbox;
@@ -34,6 +37,7 @@ use tokio_util::sync::CancellationToken;
 
 use client::Session;
 use config::Config;
+pub use destination::{DOCUMENTATION as DESTINATION_DOCUMENTATION, PostgresDestination};
 
 pub const SOURCE_DOCUMENTATION: &str = "https://docs.airbyte.com/integrations/sources/postgres";
 

@@ -7,17 +7,18 @@
 
 use std::collections::HashMap;
 
-use connector::{Error, ErrorKind, Result};
+use connector::Result;
 use protocol::{
-    Json, StateMessage, StreamDescriptor,
-    checkpoint::{Claim, Line, Point, Position, PositionKind, Scope},
+    Json,
+    checkpoint::{Claim, Point, Position, Scope},
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::client::{is_missing, sql};
-
-/// Version of the layout of both tables.
-const FORMAT: i64 = 1;
+pub use crate::direct::position::moved;
+use crate::direct::position::{
+    FORMAT, check_owner, forgotten, kind, kind_name, known, lines, names, refuse_older, scope, state, texts,
+};
 
 pub fn create(connection: &Connection) -> Result<()> {
     connection.execute_batch(include_str!("commits.sql")).map_err(sql)
@@ -34,14 +35,7 @@ pub fn take_fence(connection: &Connection, claim: &Claim) -> Result<()> {
         .map_err(sql)?;
     if let Some((format, store, job, attempt)) = before {
         known(format)?;
-        // Invariant 3: within one store, jobs and attempts only go up.
-        if store == claim.store && (job, attempt) > (claim.job, claim.attempt) {
-            return Err(Error::config(format!(
-                "The destination was last written by job {job}, attempt {attempt} of this installation, and this is job {}, attempt {}",
-                claim.job, claim.attempt
-            ))
-            .with_hint("The store of this installation is older than the destination, for example after a restore: let it adopt the destination, or delete the connection's row in _leat_fence"));
-        }
+        refuse_older(claim, &store, job, attempt)?;
     }
     let write = "INSERT OR REPLACE INTO _leat_fence (connection, format, store, job, attempt, owner)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
@@ -55,41 +49,10 @@ pub fn check_fence(connection: &Connection, claim: &Claim) -> Result<()> {
     let query = "SELECT owner FROM _leat_fence WHERE connection = ?1";
     let owner = connection.query_row(query, [&claim.connection], |row| row.get::<_, String>(0));
     match owner.optional() {
-        Ok(Some(owner)) if owner == claim.owner => Ok(()),
-        Ok(Some(_)) => Err(Error::new(ErrorKind::Fenced, "Another attempt writes to this connection now")),
-        Ok(None) => Err(moved("The destination no longer knows this attempt")),
+        Ok(owner) => check_owner(claim, owner.as_deref()),
         // Without the tables this is not the file that the attempt began with.
-        Err(error) if is_missing(&error) => Err(moved("The destination no longer knows this attempt")),
+        Err(error) if is_missing(&error) => Err(forgotten()),
         Err(error) => Err(sql(error)),
-    }
-}
-
-pub fn moved(what: &str) -> Error {
-    Error::new(ErrorKind::Moved, format!("{what}: it was replaced or restored while the attempt ran"))
-}
-
-fn known(format: i64) -> Result<()> {
-    if format == FORMAT {
-        return Ok(());
-    }
-    Err(Error::config(format!(
-        "The destination's tables _leat_commits and _leat_fence have format {format}, this version knows {FORMAT}"
-    ))
-    .with_hint("Use the version of Leat that wrote to this destination last, or a newer one"))
-}
-
-fn names(scope: &Scope) -> (&str, &str) {
-    match scope {
-        Scope::All => ("", ""),
-        Scope::Stream(stream) => (stream.namespace.as_deref().unwrap_or_default(), &stream.name),
-    }
-}
-
-fn kind_name(kind: PositionKind) -> &'static str {
-    match kind {
-        PositionKind::State => "state",
-        PositionKind::End => "end",
-        PositionKind::Clear => "clear",
     }
 }
 
@@ -111,25 +74,11 @@ fn position(row: &Row<'_>) -> Result<Position> {
     known(row.get(2).map_err(sql)?)?;
     let namespace: String = row.get(0).map_err(sql)?;
     let stream: String = row.get(1).map_err(sql)?;
-    let scope = match stream.as_str() {
-        "" => Scope::All,
-        name => Scope::Stream(StreamDescriptor::new(Some(&namespace), name)),
-    };
-    let kind = match row.get::<_, String>(8).map_err(sql)?.as_str() {
-        "state" => PositionKind::State,
-        "end" => PositionKind::End,
-        "clear" => PositionKind::Clear,
-        _ => return Err(damaged()),
-    };
-    let state: Option<String> = row.get(9).map_err(sql)?;
-    let state: Option<StateMessage> = match state {
-        None => None,
-        Some(text) => Some(serde_json::from_str(&text).map_err(|error| damaged().with_source(error))?),
-    };
-    let lines: String = row.get(10).map_err(sql)?;
-    let lines: Vec<Line> = serde_json::from_str(&lines).map_err(|error| damaged().with_source(error))?;
+    let kind = kind(&row.get::<_, String>(8).map_err(sql)?)?;
+    let state = state(row.get(9).map_err(sql)?)?;
+    let lines = lines(&row.get::<_, String>(10).map_err(sql)?)?;
     Ok(Position {
-        scope,
+        scope: scope(&namespace, &stream),
         store: row.get(3).map_err(sql)?,
         job: row.get(4).map_err(sql)?,
         attempt: row.get(5).map_err(sql)?,
@@ -138,12 +87,6 @@ fn position(row: &Row<'_>) -> Result<Position> {
         state,
         lines,
     })
-}
-
-fn damaged() -> Error {
-    Error::config("A row of the destination's table _leat_commits cannot be read").with_hint(
-        "It was changed by hand or by another program: delete the connection's rows there and reset the connection",
-    )
 }
 
 /// The position must be the one that this attempt last read or wrote.
@@ -170,9 +113,7 @@ pub fn check_position(connection: &Connection, claim: &Claim, scope: &Scope, hel
 
 pub fn write(connection: &Connection, claim: &Claim, position: &Position) -> Result<()> {
     let (namespace, stream) = names(&position.scope);
-    let encode = |error| Error::system("A position cannot be encoded").with_source(error);
-    let state = position.state.as_ref().map(Json::from_value).transpose().map_err(encode)?;
-    let lines = serde_json::to_string(&position.lines).map_err(encode)?;
+    let (state, lines) = texts(position)?;
     let query = "INSERT OR REPLACE INTO _leat_commits
         (connection, namespace, stream, format, store, job, attempt, origin, seq, kind, state, lines)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";

@@ -9,12 +9,11 @@ use connector::{
     StreamIndex, StreamPlan, Writer,
     failpoint::{planted, point},
 };
-use protocol::{
-    StateMessage, SyncMode,
-    checkpoint::{Claim, Counts, Line, Place, Point, Position, PositionKind, Scope},
-};
+use protocol::checkpoint::{Claim, Counts, Line, Place, Position, PositionKind, Scope};
 use rusqlite::Connection;
 use tokio_util::sync::CancellationToken;
+
+use crate::direct::position;
 
 use super::{
     client::Client,
@@ -225,20 +224,7 @@ impl Book {
         for tail in table::beginning(connection, &names::tails_of(&self.claim.connection))? {
             table::drop(connection, &tail)?;
         }
-        let mut named = HashMap::new();
-        for position in self.positions.values().filter(|position| position.store == self.claim.store) {
-            for line in position.lines.iter().filter(|line| line.place == Place::Staging) {
-                let beside = names::Beside::new(&self.claim.connection, &line.stream);
-                named.insert(beside.staging(line.generation), line.generation);
-            }
-        }
-        for lane in self.lanes.iter() {
-            let is_current = |name: &str| name == lane.beside.staging(lane.target.generation);
-            if lane.target.sync_mode == SyncMode::FullRefresh {
-                // Rows of an older generation are not wanted any more.
-                named.retain(|name, _| !name.starts_with(&lane.beside.stagings()) || is_current(name));
-            }
-        }
+        let named = position::kept_staging(&self.claim, &self.positions, self.lanes.iter().map(|lane| &lane.target));
         let mut kept = HashMap::new();
         for staging in table::beginning(connection, &names::stagings_of(&self.claim.connection))? {
             match named.get(&staging) {
@@ -376,7 +362,19 @@ impl Book {
             told.push(lanes[index].finish(connection, self.staged[index])?);
             self.staged[index] = 0;
         }
-        let position = self.advance(&commit.scope, commit.point, kind, commit.state, &covered, &added, ended);
+        let line = |index: &usize| {
+            let lane = &lanes[*index];
+            position::Covered {
+                stream: &lane.target.stream,
+                generation: lane.generation(),
+                place: if ended.contains(index) { Place::Final } else { lane.place(self.staged[*index]) },
+                is_done: lane.is_done(),
+                added: added.get(index).copied().unwrap_or_default(),
+            }
+        };
+        let covered: Vec<_> = covered.iter().map(line).collect();
+        let lines = position::advance(&self.claim, self.positions.get(&commit.scope), &covered);
+        let position = position::of(&self.claim, commit.scope.clone(), commit.point, kind, commit.state, lines);
         if !planted("commit-row-outside-transaction") {
             // Invariant 1: rows and state in one transaction.
             commits::write(connection, &self.claim, &position)?;
@@ -395,61 +393,6 @@ impl Book {
         }
     }
 
-    #[allow(clippy::too_many_arguments)]
-    fn advance(
-        &self,
-        scope: &Scope,
-        point: Point,
-        kind: PositionKind,
-        state: Option<StateMessage>,
-        covered: &[usize],
-        added: &HashMap<usize, Counts>,
-        ended: &[usize],
-    ) -> Position {
-        let before = self.positions.get(scope);
-        // Running totals belong to a job of a store.
-        let same_job = before.is_some_and(|before| before.store == self.claim.store && before.job == self.claim.job);
-        let mut lines = Vec::new();
-        for index in covered.iter().copied() {
-            let lane = &self.lanes[index];
-            let known = before.and_then(|before| before.line(&lane.target.stream));
-            if let (true, Some(known)) = (lane.is_done(), known) {
-                let counts = if same_job { known.counts } else { Counts::default() };
-                lines.push(Line { counts, ..known.clone() });
-                continue;
-            }
-            // Rows of an older generation were dropped with their staging.
-            let total = known.filter(|known| same_job && known.generation == lane.generation());
-            let total = total.map(|known| known.counts).unwrap_or_default();
-            lines.push(Line {
-                stream: lane.target.stream.clone(),
-                generation: lane.generation(),
-                place: if ended.contains(&index) { Place::Final } else { lane.place(self.staged[index]) },
-                counts: total + added.get(&index).copied().unwrap_or_default(),
-            });
-        }
-        // A global state goes on speaking for streams that this attempt does not have.
-        for known in before.into_iter().flat_map(|before| &before.lines) {
-            if lines.iter().all(|line| line.stream != known.stream) {
-                let counts = if same_job { known.counts } else { Counts::default() };
-                lines.push(Line { counts, ..known.clone() });
-            }
-        }
-        self.position(scope.clone(), point, kind, state, lines)
-    }
-
-    fn position(
-        &self,
-        scope: Scope,
-        point: Point,
-        kind: PositionKind,
-        state: Option<StateMessage>,
-        lines: Vec<Line>,
-    ) -> Position {
-        let Claim { store, job, attempt, .. } = &self.claim;
-        Position { scope, store: store.clone(), job: *job, attempt: *attempt, point, kind, state, lines }
-    }
-
     fn clear(&mut self, connection: &Connection, clear: Clear) -> Result<(Vec<Durable>, Vec<String>)> {
         let lanes = self.lanes.clone();
         let mut told = Vec::new();
@@ -466,23 +409,8 @@ impl Book {
                 counts: Counts::default(),
             });
         }
-        let mut positions = Vec::new();
-        match clear.remaining {
-            None => {
-                for line in lines {
-                    let scope = Scope::Stream(line.stream.clone());
-                    positions.push(self.position(scope, clear.point, PositionKind::Clear, None, vec![line]));
-                }
-            }
-            Some(remaining) => {
-                let own = |line: &Line| lines.iter().any(|cleared| cleared.stream == line.stream);
-                let others: Vec<Line> = remaining.lines.into_iter().filter(|line| !own(line)).collect();
-                lines.extend(others);
-                positions.push(self.position(Scope::All, clear.point, PositionKind::Clear, remaining.state, lines));
-            }
-        }
         let mut durable = Vec::new();
-        for position in positions {
+        for position in position::cleared(&self.claim, clear.point, lines, clear.remaining) {
             self.check_position(connection, &position.scope)?;
             commits::write(connection, &self.claim, &position)?;
             self.positions.insert(position.scope.clone(), position.clone());

@@ -1,6 +1,7 @@
 //! The Postgres source against a real server. [`server`] starts it, [`read`] collects what a read sends.
 
 mod access;
+mod destination;
 mod incremental;
 mod offers;
 mod refresh;

@@ -316,8 +316,10 @@ pub async fn bad_values(subject: &dyn Subject) {
         session.complete(0, vec![Batch::new(StreamIndex(0), rows, 0)]).await.expect("a bad value never fails a sync");
     assert_eq!(written(&durable), 3);
     let rows = subject.rows(&table("a")).await.expect("a table");
-    let values: Vec<Value> = rows.iter().map(|row| row["name"].clone()).collect();
-    assert_eq!(values, [json!(1.5), Value::Null, Value::Null], "a bad value is NULL");
+    let value = |row: usize| rows[row].get("name").cloned().unwrap_or_default();
+    assert_eq!(value(0), json!(1.5));
+    let kept_or_null = |row: usize, word: &str| value(row).is_null() || value(row) == word;
+    assert!(kept_or_null(1, "NaN") && kept_or_null(2, "Infinity"), "what is no number stays what it is, or is NULL");
 }
 
 pub async fn cancel(subject: &dyn Subject) {
