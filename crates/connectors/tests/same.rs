@@ -1,5 +1,5 @@
-//! SQLite and the destination in memory, side by side through the same random schedules: commits, spills, crashes, ends and
-//! new jobs. After every step readers of both see the same rows.
+//! A SQL destination and the one in memory, side by side through the same random schedules: commits, spills, crashes, ends
+//! and new jobs. After every step readers of both see the same rows. SQLite here, PostgreSQL in its own folder.
 
 use std::sync::Arc;
 
@@ -26,14 +26,14 @@ use crate::sqlite::{File, Yes};
 type Given = (Option<i64>, u8, Option<i64>);
 
 #[derive(Clone, Debug)]
-enum Step {
+pub enum Step {
     Commit(Vec<Given>),
     Spill(Vec<Given>),
     Complete(Vec<Given>),
     Crash,
 }
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
+pub fn steps() -> impl Strategy<Value = Vec<Step>> {
     let given = (proptest::option::weighted(0.9, 0..5_i64), any::<u8>(), proptest::option::weighted(0.8, 0..4_i64));
     let rows = proptest::collection::vec(given, 0..6);
     let step = prop_oneof![
@@ -141,10 +141,21 @@ fn sorted(rows: Option<Vec<Row>>) -> Vec<String> {
     texts
 }
 
-async fn run(sync_mode: SyncMode, mode: DestinationSyncMode, steps: &[Step]) {
-    let file = File::new();
+pub fn modes() -> impl Strategy<Value = (SyncMode, DestinationSyncMode)> {
+    prop_oneof![
+        Just((SyncMode::Incremental, DestinationSyncMode::Append)),
+        Just((SyncMode::Incremental, DestinationSyncMode::AppendDedup)),
+        Just((SyncMode::FullRefresh, DestinationSyncMode::Append)),
+        Just((SyncMode::FullRefresh, DestinationSyncMode::Overwrite)),
+        Just((SyncMode::FullRefresh, DestinationSyncMode::OverwriteDedup)),
+        Just((SyncMode::FullRefresh, DestinationSyncMode::AppendDedup)),
+    ]
+}
+
+/// `subject` has no tables yet.
+pub async fn run(subject: &dyn Subject, sync_mode: SyncMode, mode: DestinationSyncMode, steps: &[Step]) {
     let memory = MemoryDestination::default();
-    let mut one = Side { destination: file.destination(), config: file.config(), writer: None };
+    let mut one = Side { destination: subject.destination(), config: subject.config(), writer: None };
     let mut two = Side { destination: Arc::new(memory.clone()), config: json!({}), writer: None };
     let mut claim = Claim { store: "s".into(), connection: "c".into(), job: 1, attempt: 0, owner: "1.0".into() };
     let mut generation = 1;
@@ -173,7 +184,7 @@ async fn run(sync_mode: SyncMode, mode: DestinationSyncMode, steps: &[Step]) {
             one.open(&claim, &target(sync_mode, mode, generation)).await;
             two.open(&claim, &target(sync_mode, mode, generation)).await;
         }
-        assert_eq!(sorted(file.rows(&table).await), sorted(memory.rows(&table)), "after {step:?}");
+        assert_eq!(sorted(subject.rows(&table).await), sorted(memory.rows(&table)), "after {step:?}");
     }
 }
 
@@ -181,18 +192,8 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
 
     #[test]
-    fn both_show_the_same_rows(
-        mode in prop_oneof![
-            Just((SyncMode::Incremental, DestinationSyncMode::Append)),
-            Just((SyncMode::Incremental, DestinationSyncMode::AppendDedup)),
-            Just((SyncMode::FullRefresh, DestinationSyncMode::Append)),
-            Just((SyncMode::FullRefresh, DestinationSyncMode::Overwrite)),
-            Just((SyncMode::FullRefresh, DestinationSyncMode::OverwriteDedup)),
-            Just((SyncMode::FullRefresh, DestinationSyncMode::AppendDedup)),
-        ],
-        steps in steps(),
-    ) {
+    fn both_show_the_same_rows(mode in modes(), steps in steps()) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(run(mode.0, mode.1, &steps));
+        runtime.block_on(run(&File::new(), mode.0, mode.1, &steps));
     }
 }

@@ -62,6 +62,11 @@ impl Database {
         psql(self.port, &self.name, sql)
     }
 
+    /// A client with nothing to do yet.
+    pub fn client(&self) -> Command {
+        client(self.port, &self.name)
+    }
+
     /// Runs statements beside the test, until they end or the child is killed.
     pub fn beside(&self, sql: &str) -> Child {
         let mut child = client(self.port, &self.name).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();

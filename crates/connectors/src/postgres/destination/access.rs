@@ -10,6 +10,11 @@ use crate::postgres::{
 
 /// Names what the role may not do and what to run. `tables`: those of the connection, which tell in which schema one is.
 pub fn explain<'a>(error: Error, server: &Server, mut tables: impl Iterator<Item = &'a Place>) -> Error {
+    if fault::code(&error) == Some("55000") && error.message.contains("replica identity") {
+        return Error::config(error.message.clone())
+            .with_hint("The table is published, and its rows are replaced: run ALTER TABLE ... REPLICA IDENTITY FULL, or take it out of the publication")
+            .with_source(error);
+    }
     if fault::code(&error) != Some("42501") {
         return error;
     }

@@ -297,7 +297,7 @@ impl Lane {
         let stream = &self.target.stream;
         let told = match table::owned(session, &self.table).await? {
             Some(existing) => {
-                let rows = session.execute(&format!("DELETE FROM {}", existing.place.sql())).await?;
+                let rows = session.execute(&format!("DELETE FROM {}", existing.rows())).await?;
                 format!("Stream {stream}: {rows} rows removed from `{}`", self.table)
             }
             None => format!("Stream {stream}: there is no table `{}` to empty", self.table),

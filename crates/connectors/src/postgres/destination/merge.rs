@@ -96,7 +96,7 @@ pub async fn merge(
     order: &Order,
     staged: i64,
 ) -> Result<Merged> {
-    let (source, target, notes) = (from.sql(), into.place.sql(), fates.sql());
+    let (source, target, rows, notes) = (from.sql(), into.place.sql(), into.rows(), fates.sql());
     let compared = Compared { table: into };
     let row = quoted(ORDER);
     // Readers go on; other writers wait until every fate has come true.
@@ -136,8 +136,9 @@ pub async fn merge(
             "SELECT s.{row} AS row,
                  CASE WHEN bool_or({beaten}) THEN {SUPERSEDED} WHEN {gone} THEN {DELETE}
                       WHEN count(f.ctid) > 1 THEN {REPLACE} WHEN count(f.ctid) = 1 THEN {UPDATE} ELSE {INSERT} END AS fate,
-                 array_agg(f.ctid) FILTER (WHERE f.ctid IS NOT NULL) AS old
-             FROM winners s LEFT JOIN {target} f ON {}{their} WHERE {own} GROUP BY s.{row}{group}",
+                 array_agg(f.ctid) FILTER (WHERE f.ctid IS NOT NULL) AS old,
+                 array_agg(f.tableoid) FILTER (WHERE f.ctid IS NOT NULL) AS part
+             FROM winners s LEFT JOIN {rows} f ON {}{their} WHERE {own} GROUP BY s.{row}{group}",
             same.join(" AND ")
         )
     };
@@ -173,8 +174,8 @@ pub async fn merge(
     if deletes + replaced > 0 {
         session
             .execute(&format!(
-                "DELETE FROM {target} f USING (SELECT pg_catalog.unnest(old) AS old FROM {notes} WHERE fate IN ({DELETE}, {REPLACE})) w
-                 WHERE f.ctid = w.old"
+                "DELETE FROM {rows} f USING (SELECT pg_catalog.unnest(old) AS old, pg_catalog.unnest(part) AS part FROM {notes} WHERE fate IN ({DELETE}, {REPLACE})) w
+                 WHERE f.ctid = w.old AND f.tableoid = w.part"
             ))
             .await?;
     }
@@ -183,8 +184,8 @@ pub async fn merge(
         let set: Vec<String> = names.map(|name| format!("{0} = s.{0}", quoted(name))).collect();
         merged.updated = session
             .execute(&format!(
-                "UPDATE {target} f SET {} FROM {notes} w JOIN {source} s ON s.{row} = w.row
-                 WHERE w.fate = {UPDATE} AND f.ctid = w.old[1]",
+                "UPDATE {rows} f SET {} FROM {notes} w JOIN {source} s ON s.{row} = w.row
+                 WHERE w.fate = {UPDATE} AND f.ctid = w.old[1] AND f.tableoid = w.part[1]",
                 set.join(", ")
             ))
             .await?;

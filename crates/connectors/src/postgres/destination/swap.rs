@@ -67,7 +67,7 @@ async fn replace_rows(session: &mut Session, from: &Existing, old: &Existing, ro
         }
     }
     let all = list(from.columns.iter().map(|held| held.name.as_str()));
-    session.execute(&format!("DELETE FROM {target}")).await?;
+    session.execute(&format!("DELETE FROM {}", old.rows())).await?;
     let arrived =
         session.execute(&format!("INSERT INTO {target} ({all}) SELECT {all} FROM {}", from.place.sql())).await?;
     if arrived != rows {

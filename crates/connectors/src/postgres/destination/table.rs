@@ -38,10 +38,18 @@ pub struct Existing {
     pub place: Place,
     /// We own it, or are a member of the role that does: types, columns and indexes can be changed.
     pub is_owned: bool,
+    /// Its rows lie in its partitions.
+    pub is_partitioned: bool,
     pub columns: Vec<Held>,
 }
 
 impl Existing {
+    /// The table where its rows are read, updated or deleted: tables that inherit from it have rows of their own.
+    pub fn rows(&self) -> String {
+        let only = if self.is_partitioned { "" } else { "ONLY " };
+        format!("{only}{}", self.place.sql())
+    }
+
     pub fn column(&self, name: &str) -> Option<&Held> {
         self.columns.iter().find(|held| held.name == name)
     }
@@ -108,6 +116,7 @@ pub async fn inspect(session: &mut Session, place: &Place) -> Result<Option<Exis
     }
     let is = |text: &Option<String>| text.as_deref() == Some("t");
     let (oid, is_owned) = (first[0].clone().unwrap_or_default(), is(&first[2]));
+    let is_partitioned = first[1].as_deref() == Some("p");
     let held = |row: Row| {
         let mut cells = row.into_iter().skip(3);
         let (name, declared, base, modifier) = (cells.next()??, cells.next()??, cells.next()?, cells.next()??);
@@ -116,7 +125,7 @@ pub async fn inspect(session: &mut Session, place: &Place) -> Result<Option<Exis
         Some(Held { name, declared, wire, is_generated })
     };
     let columns = rows.into_iter().filter_map(held).collect();
-    Ok(Some(Existing { oid, place: place.clone(), is_owned, columns }))
+    Ok(Some(Existing { oid, place: place.clone(), is_owned, is_partitioned, columns }))
 }
 
 /// How the table of a stream's rows is to be made.
