@@ -1,4 +1,11 @@
-//! Every kind of source state through every kind of destination: with memory of its commits, without, and a real file.
+//! Every kind of source state through every kind of destination: with memory of its commits, without, a real file, and
+//! ([`postgres`]) a real server.
+
+mod postgres;
+// The one helper that starts a PostgreSQL for tests.
+#[path = "../../../connectors/tests/postgres/server.rs"]
+#[allow(dead_code)]
+mod server;
 
 use std::{sync::Arc, time::Duration};
 
