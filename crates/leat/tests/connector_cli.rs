@@ -2,9 +2,10 @@
 
 use std::{
     fs,
-    io::Write,
+    io::{BufRead, BufReader, Write},
     path::PathBuf,
     process::{Command, Stdio},
+    time::{Duration, Instant},
 };
 
 use rusqlite::Connection as Database;
@@ -322,4 +323,26 @@ fn two_executables_move_everything() {
     assert_eq!(folder.number("select count(*) from products"), 100);
     assert_eq!(folder.number("select count(*) from purchases"), 5000);
     assert_eq!(folder.number("select count(*) from users where _airbyte_meta like '%NULLED%'"), 0);
+}
+
+#[test]
+fn an_interrupt_ends_a_write_at_once() {
+    let writing = Writing::new("incremental", "append");
+    let mut child = Command::new(leat())
+        .args(["connector", "destination-sqlite", "write", "--config", "lake.json", "--catalog", "catalog.json"])
+        .current_dir(writing.0.0.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(format!("{}\n{}\n", record(1), state(1)).as_bytes()).unwrap();
+    // The state comes back though stdin stays open: a mark waits for its commit about a second.
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().contains("\"STATE\"")));
+    let asked = Instant::now();
+    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(asked.elapsed() < Duration::from_secs(4), "{:?}", asked.elapsed());
+    assert_eq!(writing.rows(), 1);
 }

@@ -266,6 +266,8 @@ fn a_strangers_executable_is_a_source() {
     assert!(told.out.contains("id:integer text:string"), "{told:?}");
     let told = folder.run(&["sync", "leat.yaml", "--json"], 0).expect(0);
     assert_eq!(told.results()[0]["streams"][0]["committed"], 2);
+    let kept = fs::read(folder.path(".leat/leat.db")).unwrap();
+    assert!(!kept.windows(6).any(|bytes| bytes == b"s3cret"), "a secret lies in clear in the state");
     assert_eq!(folder.number("select count(*) from tags"), 1);
 
     // It fails before anything moved: no waiting here, the next run is the next attempt of the same job.

@@ -259,7 +259,15 @@ impl Source for Stdin {
         let mut lines = BufReader::with_capacity(1 << 20, tokio::io::stdin());
         let mut reading = Reading::new(&request.catalog, output, self.pending.clone());
         let mut line = Vec::new();
-        while next_line(&mut lines, &mut line).await? {
+        loop {
+            let is_there = tokio::select! {
+                biased;
+                () = request.cancel.cancelled() => return Err(Error::cancelled()),
+                is_there = next_line(&mut lines, &mut line) => is_there?,
+            };
+            if !is_there {
+                break;
+            }
             let text = String::from_utf8_lossy(&line);
             reading.line(text.trim()).await?;
         }
