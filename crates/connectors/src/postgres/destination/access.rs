@@ -1,4 +1,5 @@
-//! Rights that the role lacks, with the statement that gives them. Start with [`explain`].
+//! What only the owner of the database can settle, above all rights that the role lacks, with the statement that does it.
+//! Start with [`explain`].
 
 use connector::Error;
 

@@ -279,6 +279,7 @@ impl Lane {
         } else {
             let existing = table::ensure(session, &self.table, self.stream(), &self.columns).await?;
             merge::index(session, &existing, &self.table, key).await?;
+            merge::drop_index_of_long_keys(session, staging, &existing, key).await?;
             return self.merge_into(session, staging, &existing, staged).await;
         };
         let existing = table::owned(session, &self.table).await?.ok_or_else(|| self.absent())?;

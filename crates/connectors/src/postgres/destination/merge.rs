@@ -13,11 +13,20 @@ use connector::{Error, Result};
 use super::{
     names::{METADATA, ORDER, Place, hash, list, quoted},
     table::{self, Column, Existing},
+    types::Wire,
 };
-use crate::postgres::client::{Session, literal};
+use crate::postgres::{
+    client::{Session, literal},
+    fault,
+};
 
 /// The column by which a source says that a row was deleted.
 pub const DELETED_AT: &str = "_ab_cdc_deleted_at";
+
+/// What the names of our indexes begin with.
+pub const KEY_INDEX: &str = "_leat_key_";
+/// An index takes 2,704 bytes, of which its own head takes some.
+const LONGEST_KEY: usize = 2500;
 
 /// By what rows are told apart and put in order: names of columns.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +71,7 @@ impl Compared<'_> {
         let name = format!("{alias}.{}", quoted(column));
         match self.table.column(column).and_then(|held| held.wire) {
             Some(wire) if !wire.is_comparable() => format!("{name}::text COLLATE \"C\""),
-            Some(super::types::Wire::Text(_)) => format!("{name} COLLATE \"C\""),
+            Some(Wire::Text(_)) => format!("{name} COLLATE \"C\""),
             _ => name,
         }
     }
@@ -222,27 +231,70 @@ pub async fn is_merged(session: &mut Session, table: &Existing, order: &Order) -
     Ok(session.value(&query).await?.as_deref() == Some("t"))
 }
 
+/// Drops the index of the key where rows of staging have keys that are longer than an index takes.
+pub async fn drop_index_of_long_keys(
+    session: &mut Session,
+    from: &Existing,
+    into: &Existing,
+    key: &[String],
+) -> Result<()> {
+    let is_text =
+        |name: &String| matches!(from.column(name).and_then(|held| held.wire), Some(Wire::Text(_) | Wire::Jsonb));
+    let lengths: Vec<String> = key
+        .iter()
+        .filter(|name| is_text(name))
+        .map(|name| format!("coalesce(octet_length({}::text), 0)", quoted(name)))
+        .collect();
+    if lengths.is_empty() {
+        return Ok(());
+    }
+    let query = format!("SELECT 1 FROM {} WHERE {} > {LONGEST_KEY} LIMIT 1", from.place.sql(), lengths.join(" + "));
+    if session.query(&query).await?.is_empty() {
+        return Ok(());
+    }
+    for found in key_indexes(session, into).await? {
+        session.execute(&format!("DROP INDEX {}", Place::new(&into.place.schema, found).sql())).await?;
+    }
+    Ok(())
+}
+
+/// Makes an index, unless a key is longer than an index takes.
+pub async fn try_index(session: &mut Session, create: &str) -> Result<bool> {
+    session.execute("SAVEPOINT key_index").await?;
+    match session.execute(create).await {
+        Ok(_) => Ok(true),
+        Err(error) if fault::code(&error) == Some("54000") => {
+            session.execute("ROLLBACK TO SAVEPOINT key_index").await?;
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+async fn key_indexes(session: &mut Session, table: &Existing) -> Result<Vec<String>> {
+    let rows = session
+        .query(&format!(
+            "SELECT i.relname FROM pg_catalog.pg_index x JOIN pg_catalog.pg_class i ON i.oid = x.indexrelid
+             WHERE x.indrelid = {}::oid AND pg_catalog.left(i.relname, 10) = '{KEY_INDEX}'",
+            literal(&table.oid)
+        ))
+        .await?;
+    Ok(rows.into_iter().filter_map(|row| row.into_iter().next().flatten()).collect())
+}
+
 /// Makes the index by which a key is found in the final table `owner`, on `table`, which is it or becomes it. An index of
 /// another key, from before the connection was edited, goes. Whoever does not own the table, or has keys that cannot be
 /// indexed, goes without.
 pub async fn index(session: &mut Session, table: &Existing, owner: &Place, key: &[String]) -> Result<()> {
-    let indexable =
-        |name: &String| table.column(name).and_then(|held| held.wire).is_some_and(super::types::Wire::is_comparable);
+    let indexable = |name: &String| table.column(name).and_then(|held| held.wire).is_some_and(Wire::is_comparable);
     if !table.is_owned || !key.iter().all(indexable) || key.len() > 32 {
         return Ok(());
     }
     let mut parts: Vec<&str> = vec![&owner.schema, &owner.name];
     parts.extend(key.iter().map(String::as_str));
-    let name = format!("_leat_key_{}", &hash(&parts)[..16]);
-    let rows = session
-        .query(&format!(
-            "SELECT i.relname FROM pg_catalog.pg_index x JOIN pg_catalog.pg_class i ON i.oid = x.indexrelid
-             WHERE x.indrelid = {}::oid AND pg_catalog.left(i.relname, 10) = '_leat_key_'",
-            literal(&table.oid)
-        ))
-        .await?;
+    let name = format!("{KEY_INDEX}{}", &hash(&parts)[..16]);
     let mut is_there = false;
-    for found in rows.into_iter().filter_map(|row| row.into_iter().next().flatten()) {
+    for found in key_indexes(session, table).await? {
         if found == name {
             is_there = true;
             continue;
@@ -251,7 +303,7 @@ pub async fn index(session: &mut Session, table: &Existing, owner: &Place, key: 
     }
     if !is_there {
         let columns = list(key.iter().map(String::as_str));
-        session.execute(&format!("CREATE INDEX {} ON {} ({columns})", quoted(&name), table.place.sql())).await?;
+        try_index(session, &format!("CREATE INDEX {} ON {} ({columns})", quoted(&name), table.place.sql())).await?;
     }
     Ok(())
 }

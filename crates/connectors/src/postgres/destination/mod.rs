@@ -5,7 +5,7 @@
 //! default schema ([`commits`]), written in the transaction of the rows, so nothing is lost or doubled by a crash. Rows go
 //! by binary COPY, written straight from Arrow ([`load`], [`encode`]). A role that owns only its schema is enough.
 //!
-//! Limits: the database is encoded in UTF-8; a deduplicated stream's key fits an index (2,704 bytes); a table that must be
+//! Limits: the database is encoded in UTF-8; keys of more than 2,704 bytes are looked up without an index; a table that must be
 //! replaced in place ([`swap`]) keeps the types of its columns, and its triggers fire. Start with [`write`].
 
 mod access;

@@ -9,6 +9,7 @@
 use connector::{Error, Result};
 
 use super::{
+    merge::{KEY_INDEX, try_index},
     names::{Place, list, quoted},
     table::{self, Existing},
     types::Wire,
@@ -224,7 +225,13 @@ async fn indexes(
         };
         let temporary = format!("{}_{number}", from.place.name);
         let text = format!("CREATE {sort} {} ON {} {rest}", quoted(&temporary), from.place.sql());
-        session.execute(&text).await.map_err(|error| unfit(old, &name, error))?;
+        if name.starts_with(KEY_INDEX) {
+            if !try_index(session, &text).await? {
+                continue;
+            }
+        } else {
+            session.execute(&text).await.map_err(|error| unfit(old, &name, error))?;
+        }
         made.push((temporary, name, comment));
     }
     Ok(made)

@@ -156,3 +156,25 @@ async fn soft_deletes_keep_the_row() {
         assert_eq!(seen, expected);
     }
 }
+
+#[tokio::test]
+async fn keys_longer_than_an_index_takes() {
+    let database = Database::new().await;
+    let long: String = (0..400).map(|_| uuid::Uuid::new_v4().simple().to_string()).collect();
+    let one = |key: &str| {
+        let rows = batch(vec![("id", integers([1])), ("name", texts([key.to_owned()]))]);
+        vec![Batch::new(StreamIndex(0), rows, 0)]
+    };
+    let by_name = |mode, number| Target { primary_key: vec!["name".into()], ..target(mode, number) };
+    load(&database, 1, by_name(AppendDedup, 1), one("short")).await.unwrap();
+    for number in [2, 3] {
+        load(&database, number, by_name(AppendDedup, number), one(&long)).await.unwrap();
+        assert_eq!(database.sql("SELECT count(*) FROM users"), "2");
+        assert_eq!(database.sql("SELECT count(*) FROM pg_indexes WHERE tablename = 'users'"), "0");
+    }
+    load(&database, 4, by_name(OverwriteDedup, 4), one("short")).await.unwrap();
+    assert_eq!(database.sql("SELECT count(*) FROM pg_indexes WHERE tablename = 'users'"), "1");
+    load(&database, 5, by_name(OverwriteDedup, 5), one(&long)).await.unwrap();
+    load(&database, 6, by_name(AppendDedup, 6), one(&long)).await.unwrap();
+    assert_eq!(database.sql("SELECT count(*) FROM users"), "1");
+}

@@ -79,7 +79,10 @@ async fn what_is_wrong_is_named() {
     let database = Database::new().await;
     database.role("someone");
     let cancel = CancellationToken::new();
+    let latin = format!("{}_latin", database.name);
+    database.sql(&format!("CREATE DATABASE {latin} ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"));
     for (extra, words) in [
+        (json!({"database": latin}), "LATIN1"),
         (json!({"username": "someone", "password": "wrong"}), "password"),
         (json!({"database": "nowhere"}), "nowhere"),
         (json!({"port": 1}), "127.0.0.1:1"),
