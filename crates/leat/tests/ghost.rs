@@ -40,12 +40,8 @@ fn check(modes: (&str, &str), point: &str, plant: Option<&str>) {
     cut_lock_connections(&url);
 
     // The successor works in the same data folder, as a second server would on shared files.
-    let successor = Launch::new(leat(), ground.server().data())
-        .unwrap()
-        .argument("--database-url")
-        .argument(&url)
-        .start()
-        .unwrap();
+    let successor =
+        Launch::new(leat(), ground.server().data()).unwrap().argument("--database-url").argument(&url).start().unwrap();
     let jobs = successor.post("jobs/list", &json!({ "configTypes": ["sync"], "configId": connection })).unwrap();
     let job = successor.wait(jobs["jobs"][0]["job"]["id"].as_i64().unwrap()).unwrap();
     assert_eq!(job["job"]["status"], "succeeded", "{job:#}");

@@ -73,7 +73,7 @@ mod tests {
     fn texts_become_values() {
         let check = |column: ColumnType, text: &str, expected: &str| {
             let mut texts = Texts::new(column);
-            let change = texts.push(Some(text)).map_or(String::new(), |(change, _)| format!(" {change}"));
+            let change = texts.push(Some(text)).map_or(std::string::String::new(), |(change, _)| format!(" {change}"));
             assert_eq!(format!("{}{change}", shown(&texts.finish())), expected, "{text} as {column:?}");
         };
         check(String, " a ", " a ");
