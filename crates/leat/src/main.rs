@@ -24,9 +24,6 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Moves data from sources to destinations.
 ///
 /// Leat serves the connection API that Airbyte clients already speak, schedules the syncs, and moves the rows itself.

@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{ledger::Ledger, registry::Registry};
 
 /// Bytes of rows that one attempt may hold in flight unless its connection says otherwise.
-const DEFAULT_BUDGET: usize = 32 << 20;
+const DEFAULT_BUDGET: usize = 24 << 20;
 const SMALLEST_BUDGET: u64 = 1 << 20;
 
 pub struct EngineRunner {
