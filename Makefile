@@ -28,7 +28,7 @@ test: ## everything that a change must pass
 	cargo run --quiet --locked -p xtask -- tidy
 	cargo clippy --workspace --all-targets --locked --features leat/failpoints -- -D warnings
 	cargo nextest run --workspace --locked --features leat/failpoints
-	cargo deny --offline --log-level error check licenses bans sources
+	cargo deny --locked --log-level error check licenses bans sources
 
 bench: build ## the figures of docs/figures.md
 	cargo run --quiet --release --locked -p xtask -- bench $(TARGET)/release/leat
