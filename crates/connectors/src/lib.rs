@@ -3,8 +3,10 @@
 //! Start with [`sources`] and [`destinations`], which list what is built in; each folder's `mod.rs` says what its
 //! connector does, its modes and its limits.
 
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
+#[cfg(any(feature = "file", feature = "postgres", feature = "sqlite"))]
 mod direct;
+#[cfg(feature = "file")]
+pub mod file;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 #[cfg(feature = "sample")]
@@ -61,7 +63,8 @@ impl Folders {
     }
 }
 
-pub fn sources() -> Vec<(Native, Arc<dyn Source>)> {
+#[cfg_attr(not(feature = "file"), allow(unused_variables))]
+pub fn sources(folders: &Folders) -> Vec<(Native, Arc<dyn Source>)> {
     vec![
         #[cfg(feature = "sample")]
         (
@@ -93,10 +96,25 @@ pub fn sources() -> Vec<(Native, Arc<dyn Source>)> {
             },
             Arc::new(postgres::PostgresSource),
         ),
+        #[cfg(feature = "file")]
+        (
+            Native {
+                name: "file",
+                title: "File (CSV, JSON lines, Parquet)",
+                definition_id: uuid::uuid!("778daa7c-feaf-4db6-96f3-70fd645acc77"),
+                docker_repository: "airbyte/source-file",
+                docker_image_tag: "0.5.0",
+                documentation_url: file::SOURCE_DOCUMENTATION,
+                source_type: Some("file"),
+                release_date: Some("2026-11-25"),
+                icon: None,
+            },
+            Arc::new(file::FileSource::new(folders.local.clone(), folders.own.clone())),
+        ),
     ]
 }
 
-#[cfg_attr(not(feature = "sqlite"), allow(unused_variables))]
+#[cfg_attr(not(any(feature = "file", feature = "sqlite")), allow(unused_variables))]
 pub fn destinations(folders: &Folders) -> Vec<(Native, Arc<dyn Destination>)> {
     vec![
         #[cfg(feature = "sqlite")]
@@ -113,6 +131,22 @@ pub fn destinations(folders: &Folders) -> Vec<(Native, Arc<dyn Destination>)> {
                 icon: None,
             },
             Arc::new(sqlite::SqliteDestination::new(folders.local.clone(), folders.own.clone())),
+        ),
+        // Upstream has one destination for each format; the one for CSV lends its identity.
+        #[cfg(feature = "file")]
+        (
+            Native {
+                name: "file",
+                title: "Local Files (CSV, JSON lines, Parquet)",
+                definition_id: uuid::uuid!("8be1cf83-fde1-477f-a4ad-318d23c9f3c6"),
+                docker_repository: "airbyte/destination-csv",
+                docker_image_tag: "1.0.0",
+                documentation_url: file::DESTINATION_DOCUMENTATION,
+                source_type: None,
+                release_date: Some("2026-11-25"),
+                icon: None,
+            },
+            Arc::new(file::FileDestination::new(folders.local.clone(), folders.own.clone())),
         ),
         #[cfg(feature = "postgres")]
         (

@@ -1,6 +1,8 @@
 //! The built-in connectors keep the contract.
 #![allow(clippy::unwrap_used)]
 
+#[cfg(feature = "file")]
+mod file;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod same;
@@ -23,10 +25,10 @@ async fn sample_keeps_the_contract() {
 
 #[test]
 fn identities_are_unique() {
-    let sources = connectors::sources().into_iter().map(|(native, _)| native);
     let folder = tempfile::tempdir().unwrap();
-    let destinations =
-        connectors::destinations(&connectors::Folders::of_server(folder.path())).into_iter().map(|(native, _)| native);
+    let folders = connectors::Folders::of_server(folder.path());
+    let sources = connectors::sources(&folders).into_iter().map(|(native, _)| native);
+    let destinations = connectors::destinations(&folders).into_iter().map(|(native, _)| native);
     let ids: Vec<_> = sources.chain(destinations).map(|native| native.definition_id).collect();
     assert_eq!(ids.len(), ids.iter().collect::<std::collections::HashSet<_>>().len());
 }

@@ -14,7 +14,7 @@ pub struct Registry {
 
 impl Registry {
     pub fn new(folders: &Folders) -> Self {
-        Self { sources: connectors::sources(), destinations: connectors::destinations(folders) }
+        Self { sources: connectors::sources(folders), destinations: connectors::destinations(folders) }
     }
 
     /// A source that is not built in, for as long as this process runs.
