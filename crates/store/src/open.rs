@@ -27,6 +27,8 @@ const WAIT: Duration = Duration::from_secs(30);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const SQLITE_READERS: u32 = 4;
 const POSTGRES_CONNECTIONS: u32 = 16;
+/// A process that is paused in the middle of a transaction keeps its row locks from its successor no longer than this.
+const FORGOTTEN: &str = "set idle_in_transaction_session_timeout = '10s'";
 /// Any two programs that migrate the same Postgres database at once take this key.
 const MIGRATION_KEY: i64 = 0x006c_6561_7400_0001;
 
@@ -237,7 +239,14 @@ async fn postgres_pool(text: &str) -> Result<AnyPool> {
             return Err(Error::new(ErrorKind::Unavailable, "the Postgres database does not answer").with_source(error));
         }
     }
-    Ok(AnyPoolOptions::new().max_connections(POSTGRES_CONNECTIONS).acquire_timeout(WAIT).connect_lazy_with(options))
+    let pool = AnyPoolOptions::new().max_connections(POSTGRES_CONNECTIONS).acquire_timeout(WAIT);
+    let pool = pool.after_connect(|conn, _| {
+        Box::pin(async move {
+            sqlx::raw_sql(FORGOTTEN).execute(conn).await?;
+            Ok(())
+        })
+    });
+    Ok(pool.connect_lazy_with(options))
 }
 
 fn cannot_open(what: &str, error: sqlx::Error) -> Error {

@@ -56,5 +56,9 @@ pub(crate) async fn deprecate(tx: &mut Tx, id: Uuid, now_ms: i64) -> Result<()> 
     own.wait_reason = None;
     own.updated_ms = now_ms;
     tx.update_connection(&own).await?;
+    // In the same transaction: an attempt that finds its actors gone has been cancelled, it has not failed.
+    if let Some(job) = tx.active_job(id).await? {
+        tx.request_cancel(job.id, now_ms).await?;
+    }
     Ok(())
 }
